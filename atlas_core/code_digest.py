@@ -1,0 +1,137 @@
+"""Digests of source code: what a stage runs, hashed without comments, docstrings or layout.
+
+A stage names its root modules. The digest covers them and every project module that they import, read from the
+source text, so nobody has to keep a list of dependencies by hand. Registries import their entries lazily, so a
+method's file reaches only the runs that use this method.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from atlas_core.errors import AtlasError
+
+# Modules that move values around but compute none: what they carry already stands in the key.
+PLUMBING = frozenset(
+    {
+        "atlas_core.cli",
+        "atlas_core.code_digest",
+        "atlas_core.config",
+        "atlas_core.errors",
+        "atlas_core.hashing",
+        "atlas_core.registry",
+        "atlas_core.resources",
+        "atlas_core.store",
+        "atlas_core.stages.stage",
+        "atlas_core.datasets.catalogue",
+        "atlas_core.backbone.config",
+        "atlas_core.labels.config",
+    }
+)
+
+
+def code_digests(roots: Iterable[str]) -> dict[str, str]:
+    """Digest of every module in the import closure of `roots`.
+
+    Args:
+        roots: Dotted module names. Imports are followed inside a root's own top-level package only.
+
+    Returns:
+        Module name → SHA-256 (16 hex digits) of its code.
+
+    Raises:
+        AtlasError: A root's source cannot be found.
+    """
+    digests: dict[str, str] = {}
+    waiting = [root for root in roots if root not in PLUMBING]
+    while waiting:
+        module = waiting.pop()
+        if module in digests:
+            continue
+        path = _source_path(module)
+        if path is None:
+            raise AtlasError(f"no Python source for module {module!r}", fix="install the package that defines it")
+        stat = path.stat()
+        digest, imported = _read(module, path, stat.st_mtime_ns, stat.st_size)
+        digests[module] = digest
+        waiting.extend(each for each in imported if each not in PLUMBING)
+    return dict(sorted(digests.items()))
+
+
+@lru_cache(maxsize=4096)
+def _read(module: str, path: Path, mtime_ns: int, size: int) -> tuple[str, tuple[str, ...]]:
+    """Digest and project imports of one file; time and size make the cache notice edits."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    imports = tuple(sorted(set(_project_imports(tree, module, is_package=path.name == "__init__.py"))))
+    return source_digest(tree), imports
+
+
+def source_digest(tree: ast.Module) -> str:
+    """SHA-256 (16 hex digits) of a syntax tree without docstrings; comments and layout are not in the tree."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and _has_docstring(
+            node
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _has_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    first = node.body[0] if node.body else None
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+
+
+def _project_imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str]:
+    package = module.partition(".")[0]
+    for node in _executed(tree):
+        if isinstance(node, ast.Import):
+            candidates = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, module, is_package=is_package)
+            candidates = [_submodule_or(base, alias.name) for alias in node.names]
+        else:
+            continue
+        yield from (each for each in candidates if each.partition(".")[0] == package)
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk the tree, leaving out `if TYPE_CHECKING:` bodies, which never run."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        yield node
+        yield from _executed(node)
+
+
+def _absolute(node: ast.ImportFrom, module: str, *, is_package: bool) -> str:
+    if node.level == 0:
+        return node.module or ""
+    parts = module.split(".")
+    parent = parts[: len(parts) - node.level + (1 if is_package else 0)]
+    return ".".join([*parent, *([node.module] if node.module else [])])
+
+
+def _submodule_or(base: str, name: str) -> str:
+    """`base.name` if that is a module, else `base` (the name is then something inside it)."""
+    if base.partition(".")[0] in _FOREIGN:
+        return base
+    return f"{base}.{name}" if _source_path(f"{base}.{name}") else base
+
+
+_FOREIGN = frozenset({"torch", "numpy", "pandas", "pyarrow", "duckdb", "open_clip", "PIL", "typing", "collections"})
+
+
+@lru_cache(maxsize=4096)
+def _source_path(module: str) -> Path | None:
+    try:
+        spec = find_spec(module)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin)

@@ -1,0 +1,285 @@
+"""Content-addressed artifacts: `<store>/<stage>/<key>/` with a manifest, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from atlas_core.errors import AtlasError
+from atlas_core.hashing import file_sha256, sha256_of
+
+MANIFEST = "manifest.json"
+_VERSIONED = ("atlas-prompt-tuning", "torch", "open_clip_torch", "pyarrow", "numpy")
+
+
+@dataclass(frozen=True)
+class ArtifactRef:
+    """A small reference to an artifact: what tasks exchange instead of tensors."""
+
+    stage: str
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """One file of an artifact: its hash, and the size and time that let a hit be checked without reading it."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact is, what it was made from and what it cost.
+
+    Attributes:
+        key: SHA-256 of `key_parts`.
+        digest: SHA-256 over the outputs' names and hashes; what stages further down depend on.
+        name: The human name of the node ("tune/digits/…"); versions of one node share it.
+        key_parts: Stage, configuration, input digests, code digests and source fingerprint.
+    """
+
+    stage: str
+    key: str
+    digest: str
+    name: str
+    key_parts: dict[str, Any]
+    outputs: dict[str, Output]
+    wall_seconds: float
+    cpu_seconds: float
+    created: float
+    host: str
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ref(self) -> ArtifactRef:
+        return ArtifactRef(self.stage, self.key, self.digest)
+
+    @property
+    def bytes(self) -> int:
+        return sum(output.size for output in self.outputs.values())
+
+
+class Store:
+    """A folder of artifacts.
+
+    Args:
+        root: The store's folder; made when first written to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def path(self, stage: str, key: str) -> Path:
+        return self.root / stage / key
+
+    def lookup(self, stage: str, key: str) -> Manifest | None:
+        """The artifact's manifest if it is there and whole, else None.
+
+        A file whose size and modification time are as written counts as whole; any other is hashed again.
+        """
+        folder = self.path(stage, key)
+        manifest = read_manifest(folder)
+        if manifest is None or manifest.key != key:
+            return None
+        whole = all(_unchanged(folder / name, output) for name, output in manifest.outputs.items())
+        return manifest if whole else None
+
+    def verify(self, manifest: Manifest) -> list[str]:
+        """Names of files that are missing or whose bytes are not those that were written (every byte is read)."""
+        folder = self.path(manifest.stage, manifest.key)
+        return [
+            name
+            for name, output in manifest.outputs.items()
+            if not (folder / name).is_file() or file_sha256(folder / name) != output.sha256
+        ]
+
+    def publish(
+        self, stage: str, name: str, key_parts: Mapping[str, Any], write: Callable[[Path], None]
+    ) -> Manifest:
+        """Write an artifact whole: into a temporary sibling, to the disk, then renamed into place.
+
+        Two writers of one key both succeed; the first one's artifact stays if it is whole.
+
+        Args:
+            stage: Stage name, the first folder.
+            name: Human name of the node.
+            key_parts: Everything the key is made of.
+            write: Called with an empty folder; whatever it leaves there is the artifact.
+
+        Raises:
+            AtlasError: The store cannot be written to, or there is no space left.
+        """
+        key = sha256_of(dict(key_parts))
+        wall, cpu = time.perf_counter(), _cpu_seconds()
+        with self._temporary(stage, key) as folder:
+            write(folder)
+            outputs = _outputs(folder)
+            manifest = Manifest(
+                stage=stage,
+                key=key,
+                digest=sha256_of({each: output.sha256 for each, output in outputs.items()}),
+                name=name,
+                key_parts=dict(key_parts),
+                outputs=outputs,
+                wall_seconds=time.perf_counter() - wall,
+                cpu_seconds=_cpu_seconds() - cpu,
+                created=time.time(),
+                host=socket.gethostname(),
+                versions=_versions(),
+            )
+            text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
+            _write_synced(folder / MANIFEST, text.encode())
+            self._move_into_place(folder, stage, key)
+        return manifest
+
+    def delete(self, stage: str, key: str) -> None:
+        """Remove an artifact; it disappears in one step, before its files are deleted."""
+        folder = self.path(stage, key)
+        if folder.exists():
+            self._discard(folder)
+
+    def manifests(self, stage: str | None = None) -> Iterator[Manifest]:
+        """Every readable manifest (of one stage), in no order; contents are not checked."""
+        if stage is None:
+            stages = sorted(each.name for each in _subfolders(self.root) if not each.name.startswith("."))
+            for each in stages:
+                yield from self.manifests(each)
+            return
+        for folder in _subfolders(self.root / stage):
+            manifest = read_manifest(folder)
+            if manifest is not None:
+                yield manifest
+
+    def _temporary(self, stage: str, key: str) -> _Temporary:
+        try:
+            return _Temporary(self.root / ".tmp", f"{stage}-{key[:12]}-")
+        except OSError as error:
+            raise AtlasError(
+                f"cannot write to the store {self.root}: {error.strerror}",
+                expected="a folder that this user may write to, with free space",
+                fix="choose another with --store or ATLAS_HOME",
+            ) from error
+
+    def _move_into_place(self, folder: Path, stage: str, key: str) -> None:
+        final = self.path(stage, key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(8):
+            try:
+                os.rename(folder, final)
+                _sync_folder(final.parent)
+                return
+            except OSError:
+                if not final.exists():
+                    raise
+            if self.lookup(stage, key) is not None:
+                return  # another writer was first, and its artifact is whole
+            self._discard(final)
+        raise AtlasError(f"artifact {stage}/{key[:12]} is being rewritten by others", fix="run again")
+
+    def _discard(self, folder: Path) -> None:
+        trash = self.root / ".tmp"
+        trash.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix="discarded-", dir=trash)) / folder.name
+        try:
+            os.rename(folder, aside)
+        except FileNotFoundError:
+            pass  # somebody else removed it first
+        shutil.rmtree(aside.parent, ignore_errors=True)
+
+
+class _Temporary:
+    """A temporary folder in the store that is gone afterwards unless it was renamed away."""
+
+    def __init__(self, parent: Path, prefix: str) -> None:
+        parent.mkdir(parents=True, exist_ok=True)
+        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        self.folder.chmod(0o755)
+
+    def __enter__(self) -> Path:
+        return self.folder
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest in an artifact's folder, or None where there is none that can be read."""
+    try:
+        raw = json.loads((folder / MANIFEST).read_bytes())
+        outputs = {name: Output(**output) for name, output in raw.pop("outputs").items()}
+        return Manifest(outputs=outputs, **raw)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _unchanged(path: Path, output: Output) -> bool:
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    if stat.st_size != output.size:
+        return False
+    return stat.st_mtime_ns == output.mtime_ns or file_sha256(path) == output.sha256
+
+
+def _outputs(folder: Path) -> dict[str, Output]:
+    outputs = {}
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+        stat = path.stat()
+        outputs[path.relative_to(folder).as_posix()] = Output(file_sha256(path), stat.st_size, stat.st_mtime_ns)
+    return outputs
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return [Path(each.path) for each in os.scandir(folder) if each.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and its finished children, in seconds."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

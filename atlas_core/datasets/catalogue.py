@@ -1,0 +1,187 @@
+"""The catalogue: what each dataset is, where its files are, and how to get them."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from atlas_core.datasets.paths import check_relative
+from atlas_core.errors import AtlasError
+from atlas_core.registry import unknown_name
+from atlas_core.resources import data_path
+
+# Context placeholders of the class-aware prompt (protocol 2.5): four words that the learned tokens replace.
+_TCP_CONTEXT = "X X X X "
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Mirror(_Model):
+    """Another place for the same content, packed differently (its own checksum, prefix or inner archive)."""
+
+    url: str
+    md5: str | None = None
+    sha256: str | None = None
+    size: int | None = Field(default=None, ge=0)
+    take: str = ""
+    inner: str | None = None
+
+
+class Archive(Mirror):
+    """One file to download.
+
+    Args:
+        url: http(s) address, or `gdrive:<file id>`.
+        mirrors: Tried in order after `url`; a bare address means the same bytes.
+        filename: Name of the file (default: the address's last part). Its ending says whether it is unpacked.
+        size: Bytes, where known.
+        take: Only what is below this folder of the archive, without that prefix.
+        inner: An archive inside the archive, which is the one to unpack.
+        extract_to: Where in the dataset's folder the content goes.
+        provides: Paths in the dataset's folder that exist when this archive is there.
+    """
+
+    mirrors: tuple[str | Mirror, ...] = ()
+    filename: str = ""
+    extract_to: str = "."
+    provides: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for path in (self.extract_to, *self.provides):
+            check_relative(path, "path of an archive in the catalogue")
+        if not self.filename and self.url.startswith("gdrive:"):
+            raise ValueError(f"{self.url} needs a filename: its address has none")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of the downloaded file."""
+        return self.filename or PurePosixPath(self.url.partition("?")[0]).name
+
+    def candidates(self) -> tuple[Mirror, ...]:
+        """The address and its mirrors, each with all it takes to download and unpack it."""
+        own = Mirror(**{key: getattr(self, key) for key in Mirror.model_fields})
+        return (
+            own,
+            *(own.model_copy(update={"url": m}) if isinstance(m, str) else m for m in self.mirrors),
+        )
+
+
+class Source(_Model):
+    """Where a dataset comes from: a generator, archives, or a licence that a person has to accept."""
+
+    generator: str | None = None
+    archives: tuple[Archive, ...] = ()
+    gated: str | None = None
+
+
+class DatasetSpec(_Model):
+    """One catalogue entry (`data/catalogue/<name>.yaml`), or a user's own YAML of the same form.
+
+    `folder` is relative to the data root; in a user's own file it may be absolute or start with `~`.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    title: str = ""
+    layout: str
+    folder: str
+    image_folder: str = "."
+    split_file: str | None = None
+    templates: dict[str, str] = Field(default_factory=lambda: {"coop": "a photo of a {}."})
+    options: dict[str, Any] = Field(default_factory=dict)
+    source: Source | None = None
+    homepage: str = ""
+    paper: str = ""
+    licence: str = ""
+    counts: dict[str, int] = Field(default_factory=dict)
+
+    @field_validator("templates")
+    @classmethod
+    def _one_place_for_the_name(cls, templates: dict[str, str]) -> dict[str, str]:
+        if "coop" not in templates:
+            raise ValueError("templates need the family 'coop', which the others fall back to")
+        for family, template in templates.items():
+            if template.count("{}") != 1:
+                raise ValueError(f"template {family!r} needs exactly one {{}}: {template!r}")
+        return templates
+
+    @field_validator("image_folder", "split_file")
+    @classmethod
+    def _inside_the_folder(cls, path: str | None) -> str | None:
+        return path if path is None else check_relative(path, "path in the dataset's description")
+
+    def template(self, family: str) -> str:
+        """The prompt template of a method family; an absent family falls back to `coop`.
+
+        `tcp_prompt` (four placeholder words that the learned context replaces) falls back to those words
+        and what follows the class name's place in `coop`.
+        """
+        if family in self.templates:
+            return self.templates[family]
+        coop = self.templates["coop"]
+        return _TCP_CONTEXT + coop[coop.index("{}") :] if family == "tcp_prompt" else coop
+
+    def path(self, data_root: Path) -> Path:
+        """The dataset's folder under a data root."""
+        return data_root.expanduser() / Path(self.folder).expanduser()
+
+
+def dataset_names() -> list[str]:
+    """Names of the catalogue's datasets, sorted."""
+    return sorted(path.stem for path in data_path("catalogue").glob("*.yaml"))
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """The description of a dataset.
+
+    Args:
+        name: A catalogue name, the path of a YAML file of the same form, or `<layout>:<path>` for a
+            folder of one's own (`image_folder:/data/birds`), which is named after the folder.
+
+    Raises:
+        AtlasError: Unknown name (with suggestions), or a file that does not describe a dataset.
+    """
+    layout, colon, folder = name.partition(":")
+    if colon and layout in ("image_folder", "table", "hf_parquet"):
+        return _own_folder(layout, Path(folder).expanduser())
+    if name.endswith((".yaml", ".yml")):
+        return _load(Path(name).expanduser())
+    if name not in dataset_names():
+        raise unknown_name("dataset", name, dataset_names())
+    return _load(data_path("catalogue", f"{name}.yaml"))
+
+
+def _own_folder(layout: str, path: Path) -> DatasetSpec:
+    path = path.absolute()
+    if not path.exists():
+        raise AtlasError(f"{layout} {path} does not exist", expected="a dataset of your own at that path")
+    options = {} if path.is_dir() else {"file": path.name}
+    folder = path if path.is_dir() else path.parent
+    name = "".join(c if c.isalnum() or c in "_.-" else "_" for c in path.stem).lstrip("_.-") or "own_data"
+    return DatasetSpec(name=name, title=path.stem, layout=layout, folder=str(folder), options=options)
+
+
+def _load(path: Path) -> DatasetSpec:
+    if not path.is_file():
+        raise AtlasError(f"dataset description {path} does not exist", expected="a YAML file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise AtlasError(
+                f"{path} is not a dataset description", expected="a YAML mapping with name, layout"
+            )
+        return DatasetSpec(**content)
+    except yaml.YAMLError as error:
+        raise AtlasError(f"{path} is not YAML: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise AtlasError(
+            f"{path} does not describe a dataset: {problems}",
+            expected=f"the fields {', '.join(DatasetSpec.model_fields)}",
+        ) from error

@@ -1,0 +1,113 @@
+"""What a reader gives, the registry of readers, and the checks that every dataset passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from atlas_core.datasets.catalogue import DatasetSpec
+from atlas_core.datasets.items import DatasetIndex, Item
+from atlas_core.datasets.paths import check_relative, missing_files
+from atlas_core.errors import AtlasError
+from atlas_core.registry import Registry
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A reader's answer.
+
+    Args:
+        items: In the layout's order.
+        class_names: By label.
+        from_disk: The items were found by listing folders, so they need not be looked for again.
+    """
+
+    items: tuple[Item, ...]
+    class_names: tuple[str, ...]
+    from_disk: bool = False
+
+
+Reader = Callable[[DatasetSpec, Path], Listing]
+"""Takes the description and the dataset's own folder."""
+
+READERS: Registry[Reader] = Registry("dataset layout", "atlas.layouts")
+
+
+def read_dataset(spec: DatasetSpec, root: Path) -> DatasetIndex:
+    """Read a dataset's index (no image is opened).
+
+    Args:
+        spec: The description.
+        root: The data root, which holds the dataset's folder.
+
+    Raises:
+        AtlasError: The folder, a split or class file or images are missing, an image is listed twice, a
+            path leaves the folder, or labels and class names do not fit together; the names are given.
+    """
+    folder = spec.path(root)
+    if not folder.is_dir():
+        raise AtlasError(
+            f"dataset {spec.name!r} is not at {folder}",
+            expected=f"a folder in the layout {spec.layout!r}",
+            fix=f"`atlas datasets fetch {spec.name}`, or give the data root that has it",
+        )
+    listing = READERS.get(spec.layout)(spec, folder)
+    check_listing(spec, listing)
+    if not listing.from_disk:
+        _check_present(spec, folder, listing)
+    return DatasetIndex(spec.name, folder, listing.items, listing.class_names)
+
+
+def check_listing(spec: DatasetSpec, listing: Listing) -> None:
+    """Raise an AtlasError on a listing that cannot be right, naming the images."""
+    if not listing.items:
+        raise AtlasError(
+            f"dataset {spec.name!r} has no images", expected=f"images in the layout {spec.layout!r}"
+        )
+    seen: set[str] = set()
+    twice: list[str] = []
+    for item in listing.items:
+        check_relative(item.path, f"image of dataset {spec.name!r}")
+        if item.path in seen:
+            twice.append(item.path)
+        seen.add(item.path)
+    if twice:
+        raise AtlasError(
+            f"dataset {spec.name!r} lists {len(twice)} image(s) twice: {name_some(twice)}",
+            expected="each image once, in one split and one class",
+        )
+    wrong = [i.path for i in listing.items if not 0 <= i.label < len(listing.class_names)]
+    if wrong:
+        raise AtlasError(f"dataset {spec.name!r}: label without a class name: {name_some(wrong)}")
+
+
+def _check_present(spec: DatasetSpec, folder: Path, listing: Listing) -> None:
+    missing = missing_files(folder, (item.path for item in listing.items))
+    if missing:
+        raise AtlasError(
+            f"dataset {spec.name!r}: {len(missing)} of {len(listing.items)} images are missing "
+            f"below {folder}: {name_some(missing)}",
+            fix=f"`atlas datasets verify {spec.name}` lists all, `atlas datasets fetch {spec.name}` gets them",
+        )
+
+
+def name_some(names: list[str], most: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def names_by_label(spec: DatasetSpec, names: dict[int, str]) -> tuple[str, ...]:
+    """Class names in label order.
+
+    Raises:
+        AtlasError: The labels are not exactly 0..n-1.
+    """
+    absent = sorted(set(range(max(names, default=-1) + 1)) - set(names))
+    if absent or min(names, default=0) < 0:
+        raise AtlasError(
+            f"dataset {spec.name!r}: labels {absent[:5] or sorted(names)[:1]} break the numbering",
+            expected="labels 0, 1, 2, … without gaps",
+        )
+    return tuple(names[label] for label in range(len(names)))

@@ -1,0 +1,198 @@
+"""What every prompt-tuning method offers: learned parameters, logits, and its loss on a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from atlas_core.backbone.clip import FrozenClip
+from atlas_core.errors import AtlasError
+from atlas_core.registry import Registry
+
+# (logits [B, C]) → scalar: the run's supervision. A stacked batch of n·B rows repeats the labels n times.
+CrossEntropy = Callable[[Tensor], Tensor]
+Predictor = Callable[[Tensor], Tensor]
+
+
+class MethodOptions(BaseModel):
+    """Options of a method; each method adds its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class TextReference:
+    """Frozen text features that a method compares with or learns from.
+
+    Attributes:
+        templates: Hand-written templates with `{}` for the class name; several are averaged.
+        normalise_each: Normalise every template's feature before averaging (zero-shot ensembles do, PromptSRC
+            does not).
+        keep_each: Keep one feature a template, [K, C, D], instead of the average [C, D].
+    """
+
+    templates: tuple[str, ...]
+    normalise_each: bool = True
+    keep_each: bool = False
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes that a method classifies among.
+
+    Attributes:
+        names: Class names as they stand in a prompt, [C].
+        templates: The dataset's templates by method family ("coop" is always there).
+        trained: Whether these are the classes that the method was trained on.
+    """
+
+    names: tuple[str, ...]
+    templates: Mapping[str, str]
+    trained: bool = True
+
+    def template(self, family: str) -> str:
+        return self.templates.get(family, self.templates["coop"])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's images.
+
+    Attributes:
+        labels: [B] class indices.
+        rows: [B] positions in the training table; rows of the instance-wise soft labels.
+        views: [B] which augmented view of each image.
+        features: [B, D] raw features of the views by the frozen image tower.
+        pixels: [B, 3, H, W] normalised views; only for methods that learn visual prompts.
+        second_features: [B, D] raw frozen features of another view of the same images (CoPrompt).
+        epoch: 1-based epoch; `step` counts from 0 over the whole training.
+    """
+
+    labels: Tensor
+    rows: Tensor
+    views: Tensor
+    features: Tensor
+    pixels: Tensor | None
+    second_features: Tensor | None
+    epoch: int
+    step: int
+
+
+class PromptMethod(nn.Module):
+    """A prompt-tuning method over a frozen CLIP.
+
+    A sub-class sets the class attributes, makes its `nn.Parameter`s in `__init__`, and gives `loss` and
+    `predictor`. Frozen tensors are kept outside the parameters, so `learned_state` is what a checkpoint holds.
+
+    Attributes:
+        image_input: "features" when the image tower stays as it is (training reads cached features),
+            "pixels" when the method puts prompts into it.
+        augmentation: How training views are drawn.
+        views_per_step: Views of each image that a step needs.
+        defaults_file: The YAML of constants beside the method.
+        Options: Pydantic model of the method's options.
+        class_bound: Whether the learned parameters belong to the training classes.
+    """
+
+    image_input: ClassVar[Literal["features", "pixels"]] = "features"
+    augmentation: ClassVar[Literal["random_resized_crop", "randaugment"]] = "random_resized_crop"
+    views_per_step: ClassVar[int] = 1
+    learns: ClassVar[bool] = True
+    defaults_file: ClassVar[Path]
+    Options: ClassVar[type[MethodOptions]] = MethodOptions
+
+    def __init__(
+        self,
+        clip: FrozenClip,
+        classes: Classes,
+        options: MethodOptions,
+        *,
+        generator: torch.Generator,
+        reference: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.clip = clip
+        self.classes = classes
+        self.options = options
+        self.reference = reference
+
+    @classmethod
+    def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference | None:
+        """The frozen text features that the method needs as `reference`, or None."""
+        return None
+
+    def loss(self, batch: Batch, cross_entropy: CrossEntropy) -> tuple[Tensor, Tensor]:
+        """The training loss and the logits [B, C] that the supervision may observe."""
+        raise NotImplementedError
+
+    def backward(self, loss: Tensor) -> None:
+        """Put gradients on the learned parameters (ProGrad projects them)."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def predictor(self) -> Predictor:
+        """A function from raw features [B, D] or pixels [B, 3, H, W] to logits [B, C], class features made once."""
+        raise NotImplementedError
+
+    def learned_state(self) -> dict[str, Tensor]:
+        """The learned parameters by name: a checkpoint's content."""
+        return {name: parameter.detach().clone() for name, parameter in self.named_parameters()}
+
+    def load_learned_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over learned parameters; class-bound ones are left out by methods that can do without them.
+
+        Raises:
+            AtlasError: A parameter is missing or has another shape, so the checkpoint is of other options.
+        """
+        for name, parameter in self.named_parameters():
+            if name not in state:
+                raise AtlasError(
+                    f"the checkpoint has no parameter {name!r}",
+                    expected=f"parameters {', '.join(n for n, _ in self.named_parameters())}",
+                    fix="load it with the method and options that it was trained with",
+                )
+            if state[name].shape != parameter.shape:
+                raise AtlasError(
+                    f"parameter {name!r} has shape {tuple(state[name].shape)} in the checkpoint",
+                    expected=f"{tuple(parameter.shape)}",
+                    fix="use the classes and options that it was trained with",
+                )
+            with torch.no_grad():
+                parameter.copy_(state[name])
+
+    def cosine_logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        """s·f·gᵀ from raw features [B, D] and [C, D] (or [B, C, D])."""
+        f, g = normalize(image_features, dim=-1), normalize(text_features, dim=-1)
+        product = f @ g.T if g.ndim == 2 else torch.einsum("bd,bcd->bc", f, g)
+        return self.clip.logit_scale * product
+
+
+def parse_options(method: type[PromptMethod], raw: Mapping[str, Any]) -> MethodOptions:
+    """Validate a method's options.
+
+    Raises:
+        AtlasError: An unknown option or a value of the wrong kind.
+    """
+    try:
+        return method.Options.model_validate(dict(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise AtlasError(
+            f"option {'.'.join(map(str, first['loc']))!r} of method {method.__name__}: {first['msg']}",
+            expected=f"options among {', '.join(method.Options.model_fields) or '(none)'}",
+            fix="correct it under `methods:` in the study",
+        ) from error
+
+
+METHODS: Registry[type[PromptMethod]] = Registry("method", "atlas.methods")
+METHODS.add_lazy("zero_shot", "atlas_core.methods.zero_shot:ZeroShot", "CLIP with hand-written prompts, no learning")
+METHODS.add_lazy("coop", "atlas_core.methods.coop:CoOp", "learned context vectors in the text prompt")

@@ -1,0 +1,109 @@
+"""CoOp: learned context vectors in front of (or around) the class name (Zhou et al., IJCV 2022)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from atlas_core.backbone.clip import FrozenClip
+from atlas_core.backbone.text import build_layout, encode_prompts
+from atlas_core.errors import AtlasError
+from atlas_core.methods.base import Batch, Classes, CrossEntropy, MethodOptions, Predictor, PromptMethod
+from atlas_core.methods.prompts import (
+    Position,
+    context_tokens,
+    placeholder,
+    prompt_tokens,
+    random_context,
+    words,
+)
+
+
+class CoOpOptions(MethodOptions):
+    """Options of CoOp.
+
+    Attributes:
+        n_ctx: Context vectors M; the number of words of `ctx_init` wins where that is given.
+        ctx_init: Words whose embeddings the context starts from; empty for random N(0, 0.02²).
+        position: Where the class name stands.
+        class_specific: One context a class; such a context cannot be used with other classes.
+        text_chunk: Classes encoded at a time with recomputation in the backward pass; None for all at once.
+    """
+
+    n_ctx: int = Field(16, ge=1, le=64)
+    ctx_init: str = ""
+    position: Position = "end"
+    class_specific: bool = False
+    text_chunk: int | None = Field(None, ge=1)
+
+
+class CoOp(PromptMethod):
+    """Learned context vectors in the text prompt."""
+
+    defaults_file = Path(__file__).with_suffix(".yaml")
+    Options: type[CoOpOptions] = CoOpOptions
+    options: CoOpOptions
+
+    def __init__(
+        self,
+        clip: FrozenClip,
+        classes: Classes,
+        options: MethodOptions,
+        *,
+        generator: torch.Generator,
+        reference: Tensor | None = None,
+    ) -> None:
+        super().__init__(clip, classes, options, generator=generator, reference=reference)
+        if self.options.class_specific and not classes.trained:
+            raise AtlasError(
+                "class-specific contexts belong to the classes they were trained on",
+                expected="evaluation on the training classes",
+                fix="set class_specific: false for this protocol",
+            )
+        initial = self.initial_context(generator)
+        self.ctx = nn.Parameter(initial.to(clip.device))
+        self._place_tokens()
+
+    def initial_context(self, generator: torch.Generator) -> Tensor:
+        """[M, W], or [C, M, W] when class-specific."""
+        initial_words = words(self.options.ctx_init)
+        if initial_words:
+            shared = context_tokens(self.clip, " ".join(initial_words), len(initial_words))
+            return shared.repeat(len(self.classes), 1, 1) if self.options.class_specific else shared
+        shape = (self.options.n_ctx, self.clip.text.width)
+        return random_context((len(self.classes), *shape) if self.options.class_specific else shape, generator)
+
+    def _place_tokens(self) -> None:
+        n_ctx = self.ctx.shape[-2]
+        prefix = " ".join(words(self.options.ctx_init)) or placeholder(n_ctx)
+        tokens = prompt_tokens(self.clip, self.classes.names, prefix, n_ctx, self.options.position)
+        # A shared context in front of the name is the same for every class, so the tower encodes it once.
+        self.shares_prefix = self.options.position == "end" and not self.options.class_specific
+        n_prefix = 1 + n_ctx if self.shares_prefix else 1
+        self.layout = build_layout(self.clip.text, tokens.ids, n_prefix)
+        embedding = self.clip.text.token_embedding
+        self.start = embedding[tokens.ids[0, :1].to(self.clip.device)].detach()
+        self.suffix = embedding[self.layout.token_ids].detach()
+        self.slots = self.layout.flat_positions(tokens.slots) if not self.shares_prefix else None
+
+    def text_features(self) -> Tensor:
+        """Raw class features [C, D] of the learned prompts."""
+        ctx = self.ctx.to(self.start.dtype)
+        if self.slots is None:
+            prefix, suffix = torch.cat([self.start, ctx])[None], self.suffix
+        else:
+            rows = ctx.expand(len(self.classes), *ctx.shape[-2:]).reshape(-1, ctx.shape[-1])
+            prefix, suffix = self.start[None], self.suffix.index_copy(0, self.slots.reshape(-1), rows)
+        return encode_prompts(self.clip.text, self.layout, prefix, suffix, chunks=self.options.text_chunk)
+
+    def loss(self, batch: Batch, cross_entropy: CrossEntropy) -> tuple[Tensor, Tensor]:
+        logits = self.cosine_logits(batch.features, self.text_features())
+        return cross_entropy(logits), logits
+
+    @torch.no_grad()
+    def predictor(self) -> Predictor:
+        text = self.text_features()
+        return lambda features: self.cosine_logits(features, text)

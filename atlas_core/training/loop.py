@@ -1,0 +1,184 @@
+"""The training loop: every method, every supervision, one run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from atlas_core.errors import AtlasError
+from atlas_core.labels.base import LabelBatch
+from atlas_core.labels.schedule import Supervisor
+from atlas_core.methods.base import Batch, PromptMethod
+from atlas_core.training.averaging import GaussianAverage
+from atlas_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from atlas_core.training.data import TrainingData, epoch_batches
+from atlas_core.training.optimiser import build_optimiser, set_learning_rate
+from atlas_core.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class EpochCurve:
+    """What one epoch did: mean loss, its cross-entropy part, the target used, learning rate, accuracy in percent."""
+
+    epoch: int
+    loss: float
+    cross_entropy: float
+    target: str
+    learning_rate: float
+    train_accuracy: float
+
+
+# A batch → the teacher's logits [B, C], for self-distillation.
+Teacher = Callable[[Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """Where a run's checkpoint lies and how many seconds may pass between two writes."""
+
+    path: Path
+    every_seconds: float = 30.0
+
+
+def train(
+    method: PromptMethod,
+    data: TrainingData,
+    supervisor: Supervisor,
+    recipe: Recipe,
+    *,
+    seed: int,
+    teacher: Teacher | None = None,
+    resumption: Resumption | None = None,
+    on_epoch: Callable[[EpochCurve], None] | None = None,
+) -> list[EpochCurve]:
+    """Train a method in place.
+
+    One epoch after the other: set the learning rate, step through the batches with the epoch's target, let the
+    label source observe the logits, average the parameters where the recipe says so. The same seed and machine
+    give bit-identical parameters, with or without an interruption.
+
+    Returns:
+        One row an epoch.
+    """
+    if not method.learns or recipe.epochs == 0:
+        return []
+    optimiser = build_optimiser(method, recipe)
+    average = GaussianAverage(recipe.average, recipe.epochs) if recipe.average else None
+    curves: list[EpochCurve] = []
+    checkpoint = Checkpoint(method, optimiser, supervisor, average)
+    if resumption is not None:
+        curves = [EpochCurve(**row) for row in load_checkpoint(resumption.path, checkpoint)]
+    clock = _Clock(resumption.every_seconds if resumption else math.inf)
+    for epoch in range(len(curves) + 1, recipe.trained_epochs + 1):
+        rate = set_learning_rate(optimiser, recipe, epoch - 1)
+        batches = epoch_batches(
+            data,
+            epoch=epoch,
+            epochs=recipe.trained_epochs,
+            batch_size=recipe.batch_size,
+            seed=seed,
+            views_per_step=method.views_per_step,
+        )
+        supervisor.begin_epoch(epoch)
+        steps = [_step(method, batch, supervisor, optimiser, recipe, teacher) for batch in batches]
+        supervisor.end_epoch()
+        if average is not None:
+            average.add(epoch, method)
+        curves.append(_summarise(steps, epoch, supervisor.target_name(epoch), rate))
+        if on_epoch is not None:
+            on_epoch(curves[-1])
+        if clock.due() and resumption is not None and epoch < recipe.trained_epochs:
+            save_checkpoint(resumption.path, checkpoint, [asdict(row) for row in curves])
+    if average is not None:
+        average.load_into(method)
+    return curves
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step's figures: mean loss, its cross-entropy part, correct predictions, images."""
+
+    loss: float
+    cross_entropy: float
+    correct: int
+    images: int
+
+
+def _step(
+    method: PromptMethod,
+    batch: Batch,
+    supervisor: Supervisor,
+    optimiser: torch.optim.Optimizer,
+    recipe: Recipe,
+    teacher: Teacher | None,
+) -> _Step:
+    labels = LabelBatch(
+        labels=batch.labels,
+        rows=batch.rows,
+        views=batch.views,
+        teacher_logits=teacher(batch) if teacher is not None else None,
+    )
+    parts: list[Tensor] = []
+
+    def cross_entropy(logits: Tensor) -> Tensor:
+        # A method that stacks several branches on one batch (DePT) has n·B rows for B labels.
+        repeats = logits.shape[0] // len(batch.labels)
+        part = supervisor.loss(logits.float(), labels if repeats == 1 else labels.repeat(repeats))
+        parts.append(part.detach())
+        return part
+
+    optimiser.zero_grad(set_to_none=True)
+    with _autocast(recipe, batch.labels.device.type):
+        loss, logits = method.loss(batch, cross_entropy)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise AtlasError(
+            f"the loss became {value} in epoch {batch.epoch}, step {batch.step}",
+            expected="a finite loss",
+            fix="lower the learning rate, or use precision fp32",
+        )
+    method.backward(loss)
+    optimiser.step()
+    observed = logits.detach().float()
+    supervisor.observe(observed, labels)
+    correct = int((observed.argmax(dim=1) == batch.labels).sum())
+    return _Step(value, float(parts[0]), correct, len(batch.labels))
+
+
+def _summarise(steps: list[_Step], epoch: int, target: str, rate: float) -> EpochCurve:
+    images = sum(step.images for step in steps)
+    return EpochCurve(
+        epoch=epoch,
+        loss=sum(step.loss * step.images for step in steps) / images,
+        cross_entropy=sum(step.cross_entropy * step.images for step in steps) / images,
+        target=target,
+        learning_rate=rate,
+        train_accuracy=100.0 * sum(step.correct for step in steps) / images,
+    )
+
+
+def _autocast(recipe: Recipe, device: str) -> AbstractContextManager[object]:
+    if recipe.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device, dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float16)
+
+
+class _Clock:
+    """Says when the next checkpoint is due."""
+
+    def __init__(self, every_seconds: float) -> None:
+        self.every_seconds = every_seconds
+        self.last = time.monotonic()
+
+    def due(self) -> bool:
+        if time.monotonic() - self.last < self.every_seconds:
+            return False
+        self.last = time.monotonic()
+        return True

@@ -1,7 +1,7 @@
 """The embedded demo world: small seeded datasets that are drawn, not downloaded.
 
-`demo_objects` is the source; four domain-shifted versions draw the same classes in another style; six targets are of another nature. Only `demo_digits`
-holds real data (scikit-learn's scans of handwritten digits).
+`demo_objects` is the source; four domain-shifted versions draw the same classes in another style; six targets
+are of another nature. Only `demo_digits` holds real data (scikit-learn's scans of handwritten digits).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def background(rng: np.random.Generator, kind: str, colour: tuple[int, int, int]
 
 def _tint(rng: np.random.Generator) -> Pixels:
     tint = rng.uniform(-45, 45, size=3) + rng.choice([-25, 25])
-    return tint.astype(np.float32)
+    return np.asarray(tint, dtype=np.float32)
 
 
 def _relief(rng: np.random.Generator, kind: str, size: int) -> Pixels:

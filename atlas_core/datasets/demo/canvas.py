@@ -233,12 +233,12 @@ class Painter:
         if self.chance(world.occlusion):
             self._occlude()
         kind = "flat" if self.line_art else str(rng.choice(world.backgrounds))
-        pixels = background(rng, kind, self.ground, SIZE)
+        pixels: Pixels = background(rng, kind, self.ground, SIZE)
         for layer, mask in ((self._under, self._under_mask), (self._over, self._over_mask)):
             colour = np.asarray(layer.reduce(OVERSAMPLE), dtype=np.float32)
-            cover = np.asarray(mask.reduce(OVERSAMPLE), dtype=np.float32)[..., None] / 255
+            cover = np.asarray(mask.reduce(OVERSAMPLE), dtype=np.float32)[..., None] / np.float32(255)
             if world.texture > 0 and layer is self._over and not self.line_art:
-                colour = colour * (1 + world.texture * smooth_noise(rng, SIZE, 12)[..., None])
+                colour = colour * (1 + np.float32(world.texture) * smooth_noise(rng, SIZE, 12)[..., None])
             pixels = pixels * (1 - cover) + colour
         return finish_pixels(rng, world, pixels)
 
@@ -246,7 +246,7 @@ class Painter:
 def finish_pixels(rng: np.random.Generator, world: World, pixels: Pixels) -> Image.Image:
     """Contrast, brightness and sensor noise, then 8 bits."""
     contrast, brightness = rng.uniform(*world.contrast), rng.uniform(-12, 12)
-    pixels = (pixels - 128) * np.float32(contrast) + np.float32(128 + brightness)
+    lit = (pixels - 128) * np.float32(contrast) + np.float32(128 + brightness)
     amount = np.float32(255 * rng.uniform(*world.noise))
-    pixels = pixels + amount * rng.standard_normal(pixels.shape, dtype=np.float32)
-    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), "RGB")
+    noisy = lit + amount * rng.standard_normal(pixels.shape, dtype=np.float32)
+    return Image.fromarray(np.clip(np.rint(noisy), 0, 255).astype(np.uint8), "RGB")

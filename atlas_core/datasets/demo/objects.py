@@ -1,4 +1,4 @@
-"""Everyday objects, drawn in the unit frame of a `Painter`; each draws a somewhat different one every time."""
+"""Everyday objects, drawn in the unit frame of a `Painter`; no two drawings are equal."""
 
 from __future__ import annotations
 

@@ -31,17 +31,20 @@ def _coordinates(rng: np.random.Generator, world: World) -> Coordinates:
 
 
 def _soft(field: Field, threshold: float, width: float = 0.08) -> Field:
-    return np.clip((field - np.float32(threshold)) / np.float32(width) + np.float32(0.5), 0, 1)
+    ramp: Field = np.clip((field - np.float32(threshold)) / np.float32(width) + np.float32(0.5), 0, 1)
+    return ramp
 
 
 def _wave(field: Field) -> Field:
-    return np.float32(0.5) + np.float32(0.5) * np.sin(np.float32(2 * np.pi) * field)
+    wave: Field = np.float32(0.5) + np.float32(0.5) * np.sin(np.float32(2 * np.pi) * field)
+    return wave
 
 
 def _edge(field: Field) -> Field:
     """Distance of each value to the nearest whole number, in [0, 0.5]."""
     fraction = np.mod(field, 1)
-    return np.minimum(fraction, 1 - fraction)
+    distance: Field = np.minimum(fraction, 1 - fraction)
+    return distance
 
 
 def striped(rng: np.random.Generator, u: Field, v: Field) -> Field:
@@ -91,7 +94,8 @@ def scaly(rng: np.random.Generator, u: Field, v: Field) -> Field:
     row = np.floor(v * np.float32(1.5))
     x = np.mod(u + np.float32(0.5) * np.mod(row, 2), 1) - np.float32(0.5)
     y = np.mod(v * np.float32(1.5), 1)
-    return np.clip(np.hypot(x * np.float32(1.5), y - np.float32(0.1)) * np.float32(1.1), 0, 1) ** 2
+    bulge: Field = np.clip(np.hypot(x * np.float32(1.5), y - np.float32(0.1)) * np.float32(1.1), 0, 1)
+    return bulge * bulge
 
 
 def marbled(rng: np.random.Generator, u: Field, v: Field) -> Field:
@@ -103,7 +107,8 @@ def honeycombed(rng: np.random.Generator, u: Field, v: Field) -> Field:
     def lattice(du: float) -> Field:
         x = np.mod(u + np.float32(du), 1) - np.float32(0.5)
         y = np.mod(v / np.float32(1.732) + np.float32(du), 1) - np.float32(0.5)
-        return np.hypot(x, y * np.float32(1.732))
+        radius: Field = np.hypot(x, y * np.float32(1.732))
+        return radius
 
     first, second = lattice(0.0), lattice(0.5)
     return _soft(np.abs(first - second), rng.uniform(0.06, 0.14), 0.08)

@@ -28,7 +28,10 @@ PLUMBING = frozenset(
         "atlas_core.resources",
         "atlas_core.store",
         "atlas_core.stages.stage",
+        "atlas_core.methods.registry",
         "atlas_core.datasets.catalogue",
+        "atlas_core.datasets.commands",
+        "atlas_core.datasets.paths",
         "atlas_core.backbone.config",
         "atlas_core.labels.config",
     }
@@ -39,7 +42,7 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
     """Digest of every module in the import closure of `roots`.
 
     Args:
-        roots: Dotted module names. Imports are followed inside a root's own top-level package only.
+        roots: Dotted module names. Imports are followed inside this project and a root's own package.
 
     Returns:
         Module name → SHA-256 (16 hex digits) of its code.
@@ -96,7 +99,7 @@ def _project_imports(tree: ast.Module, module: str, *, is_package: bool) -> Iter
             candidates = [_submodule_or(base, alias.name) for alias in node.names]
         else:
             continue
-        yield from (each for each in candidates if each.partition(".")[0] == package)
+        yield from (each for each in candidates if each.partition(".")[0] in (package, "atlas_core"))
 
 
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:

@@ -18,6 +18,7 @@ T = TypeVar("T")
 class _Entry(Generic[T]):
     load: Callable[[], T]
     summary: str
+    module: str
 
 
 class Registry(Generic[T]):
@@ -42,14 +43,14 @@ class Registry(Generic[T]):
         """Return a decorator that adds an object under `name` (replacing an earlier one of that name)."""
 
         def add(obj: T) -> T:
-            self._entries[name] = _Entry(lambda: obj, summary or _first_line(obj))
+            self._entries[name] = _Entry(lambda: obj, summary or _first_line(obj), obj.__module__)
             return obj
 
         return add
 
     def add_lazy(self, name: str, target: str, summary: str) -> None:
         """Add `target` ("package.module:attribute") under `name` without importing it."""
-        self._entries[name] = _Entry(lambda: _load(target), summary)
+        self._entries[name] = _Entry(lambda: _load(target), summary, target.partition(":")[0])
 
     def names(self) -> list[str]:
         """All names, in order of registration."""
@@ -69,6 +70,10 @@ class Registry(Generic[T]):
         """
         return self._entry(name).load()
 
+    def module(self, name: str) -> str:
+        """Dotted name of the module that defines `name`; its code is part of the keys of what uses it."""
+        return self._entry(name).module
+
     def check(self, name: str) -> str:
         """Return `name` if it is known, else raise the error that `get` would raise."""
         self._entry(name)
@@ -85,7 +90,7 @@ class Registry(Generic[T]):
             return
         self._discovered = True
         for point in entry_points(group=self.entry_point_group):
-            self._entries.setdefault(point.name, _Entry(point.load, ""))
+            self._entries.setdefault(point.name, _Entry(point.load, "", point.module))
 
 
 def unknown_name(kind: str, name: str, known: object) -> AtlasError:

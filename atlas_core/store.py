@@ -48,7 +48,8 @@ class Manifest:
     Attributes:
         key: SHA-256 of `key_parts`.
         digest: SHA-256 over the outputs' names and hashes; what stages further down depend on.
-        name: The human name of the node ("tune/digits/…"); versions of one node share it.
+        name: The human name of the node ("tune/digits/…").
+        family: Name without the parameters that tell variants apart; versions of one node share it.
         key_parts: Stage, configuration, input digests, code digests and source fingerprint.
     """
 
@@ -56,6 +57,7 @@ class Manifest:
     key: str
     digest: str
     name: str
+    family: str
     key_parts: dict[str, Any]
     outputs: dict[str, Output]
     wall_seconds: float
@@ -108,7 +110,13 @@ class Store:
         ]
 
     def publish(
-        self, stage: str, name: str, key_parts: Mapping[str, Any], write: Callable[[Path], None]
+        self,
+        stage: str,
+        name: str,
+        key_parts: Mapping[str, Any],
+        write: Callable[[Path], None],
+        *,
+        family: str = "",
     ) -> Manifest:
         """Write an artifact whole: into a temporary sibling, to the disk, then renamed into place.
 
@@ -119,6 +127,7 @@ class Store:
             name: Human name of the node.
             key_parts: Everything the key is made of.
             write: Called with an empty folder; whatever it leaves there is the artifact.
+            family: Name shared by all versions of the node; the name itself where it is not given.
 
         Raises:
             AtlasError: The store cannot be written to, or there is no space left.
@@ -133,6 +142,7 @@ class Store:
                 key=key,
                 digest=sha256_of({each: output.sha256 for each, output in outputs.items()}),
                 name=name,
+                family=family or name,
                 key_parts=dict(key_parts),
                 outputs=outputs,
                 wall_seconds=time.perf_counter() - wall,

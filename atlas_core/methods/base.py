@@ -14,7 +14,6 @@ from torch.nn.functional import normalize
 
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.errors import AtlasError
-from atlas_core.registry import Registry
 
 # (logits [B, C]) → scalar: the run's supervision. A stacked batch of n·B rows repeats the labels n times.
 CrossEntropy = Callable[[Tensor], Tensor]
@@ -41,6 +40,14 @@ class TextReference:
     templates: tuple[str, ...]
     normalise_each: bool = True
     keep_each: bool = False
+
+    @property
+    def label(self) -> str:
+        """Part of a node's name: the template itself, or how many there are."""
+        prompts = self.templates[0] if len(self.templates) == 1 else f"{len(self.templates)} templates"
+        return prompts.replace("/", "-") + ("" if self.normalise_each else ", raw") + (
+            ", each" if self.keep_each else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -192,7 +199,3 @@ def parse_options(method: type[PromptMethod], raw: Mapping[str, Any]) -> MethodO
             fix="correct it under `methods:` in the study",
         ) from error
 
-
-METHODS: Registry[type[PromptMethod]] = Registry("method", "atlas.methods")
-METHODS.add_lazy("zero_shot", "atlas_core.methods.zero_shot:ZeroShot", "CLIP with hand-written prompts, no learning")
-METHODS.add_lazy("coop", "atlas_core.methods.coop:CoOp", "learned context vectors in the text prompt")

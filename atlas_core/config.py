@@ -1,0 +1,230 @@
+"""A study as data: what is trained on what, with which supervision, and where its results go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from atlas_core.backbone.config import BackboneConfig
+from atlas_core.datasets.catalogue import dataset_spec
+from atlas_core.errors import AtlasError
+from atlas_core.labels.config import SupervisionConfig
+from atlas_core.methods.registry import METHODS
+from atlas_core.registry import unknown_name
+from atlas_core.resources import data_path
+
+Protocol = Literal["base_to_new", "cross_dataset", "domain_generalization", "few_shot"]
+
+
+class MethodConfig(BaseModel):
+    """A prompt-tuning method and what differs from its published constants.
+
+    Attributes:
+        name: A registered method.
+        options: Overrides of the method's options (`n_ctx`, `position`, …).
+        training: Overrides of its recipe (`epochs`, `lr`, `batch_size`, …).
+        supervisions: Supervisions of this method alone; None takes the study's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    options: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    supervisions: tuple[SupervisionConfig, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return _checked(METHODS.check, value)
+
+
+class ViewsConfig(BaseModel):
+    """Augmented views of each training image.
+
+    Attributes:
+        per_image: Size V of the bank; "epochs" draws one view an epoch, the published procedure exactly.
+        dtype: How features are stored. float32 is exact; float16 halves the disk.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    per_image: int | Literal["epochs"] = 8
+    dtype: Literal["float32", "float16"] = "float32"
+
+    @field_validator("per_image")
+    @classmethod
+    def _positive(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and not 1 <= value <= 1000:
+            raise ValueError("views.per_image must be between 1 and 1000, or 'epochs'")
+        return value
+
+
+class StudyConfig(BaseModel):
+    """A study: a protocol and its matrix.
+
+    Attributes:
+        name: Name of the study; its tables and reports carry it.
+        protocol: One of the four protocols.
+        datasets: Datasets trained and tested on (base_to_new, few_shot).
+        source: Dataset trained on (cross_dataset, domain_generalization).
+        targets: Datasets tested on besides the source.
+        methods, supervisions, shots, seeds: The matrix.
+        backbone: The frozen CLIP.
+        training: Recipe overrides for every method; a method's own win.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    protocol: Protocol
+    datasets: tuple[str, ...] = ()
+    source: str | None = None
+    targets: tuple[str, ...] = ()
+    methods: tuple[MethodConfig, ...] = Field(min_length=1)
+    supervisions: tuple[SupervisionConfig, ...] = Field(min_length=1)
+    shots: tuple[int, ...] = Field((16,), min_length=1)
+    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    backbone: BackboneConfig = BackboneConfig()
+    views: ViewsConfig = ViewsConfig()
+    training: dict[str, Any] = {}
+    description: str = ""
+
+    @field_validator("datasets", "targets")
+    @classmethod
+    def _known_datasets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            _checked(dataset_spec, each)
+        return value
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, value: str | None) -> str | None:
+        if value is not None:
+            _checked(dataset_spec, value)
+        return value
+
+    @field_validator("shots")
+    @classmethod
+    def _positive_shots(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(each < 1 for each in value):
+            raise ValueError("shots must be 1 or more")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _natural_seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(each < 0 for each in value):
+            raise ValueError("seeds must be 0 or more")
+        return value
+
+    @field_validator("datasets", "targets", "methods", "supervisions", "shots", "seeds")
+    @classmethod
+    def _no_duplicates(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if any(each in value[:position] for position, each in enumerate(value)):
+            raise ValueError("the same entry stands twice")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_protocol(self) -> StudyConfig:
+        if self.protocol in ("base_to_new", "few_shot"):
+            if not self.datasets:
+                raise ValueError(f"protocol {self.protocol} needs `datasets`")
+        elif self.source is None or not self.targets:
+            raise ValueError(f"protocol {self.protocol} needs `source` and `targets`")
+        return self
+
+
+def _checked(check: Any, value: str) -> str:
+    """Turn a registry's error into one that pydantic reports with the field's place."""
+    try:
+        check(value)
+    except AtlasError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+class Placement(BaseModel):
+    """Where a study runs; no part of any key.
+
+    Attributes:
+        home: Folder that holds the store and fetched data unless they are given.
+        workers: Processes that train at the same time; 0 trains in this process.
+        threads: Torch threads a process.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    home: Path = Field(default_factory=lambda: default_home())
+    store: Path | None = None
+    data_root: Path | None = None
+    workers: int = Field(default_factory=lambda: max(1, os.cpu_count() or 1), ge=0)
+    threads: int = Field(1, ge=1)
+    device: str = "auto"
+
+    @property
+    def store_path(self) -> Path:
+        return (self.store or self.home / "store").expanduser().absolute()
+
+    @property
+    def data_path(self) -> Path:
+        return (self.data_root or self.home / "data").expanduser().absolute()
+
+
+def default_home() -> Path:
+    """`$ATLAS_HOME`, else the user's cache folder."""
+    given = os.environ.get("ATLAS_HOME")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("atlas"))
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with the project."""
+    return sorted(path.stem for path in data_path("presets").glob("*.yaml"))
+
+
+def load_study(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> StudyConfig:
+    """A study from a preset's name or a YAML file, with overrides on top.
+
+    Args:
+        name_or_path: A preset ("base-to-new-demo") or a path to a YAML file.
+        overrides: Fields of `StudyConfig` that replace the file's; None values are left out.
+
+    Raises:
+        AtlasError: No such study, or the YAML does not describe one; names the field and what it may hold.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = data_path("presets", f"{name_or_path}.yaml")
+        if not path.is_file():
+            raise unknown_name("preset", str(name_or_path), preset_names())
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AtlasError(f"study {path} cannot be read: {error.strerror}", fix="check the path") from error
+    except yaml.YAMLError as error:
+        raise AtlasError(f"study {path} is no valid YAML: {error}", fix="correct the line it names") from error
+    if not isinstance(raw, dict):
+        raise AtlasError(f"study {path} is a {type(raw).__name__}", expected="a mapping of fields to values")
+    raw.update({field: value for field, value in (overrides or {}).items() if value is not None})
+    return validate_study(raw, where=str(path))
+
+
+def validate_study(raw: Mapping[str, Any], where: str) -> StudyConfig:
+    """A study from plain values; every mistake is one `AtlasError` that names all the fields concerned."""
+    try:
+        return StudyConfig.model_validate(dict(raw))
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, each['loc'])) or 'study'}: {each['msg']}" for each in error.errors()]
+        raise AtlasError(
+            f"study {where} is not valid: " + "; ".join(lines),
+            expected=f"fields {', '.join(StudyConfig.model_fields)}",
+            fix="correct the fields named",
+        ) from error

@@ -1,0 +1,253 @@
+"""From a study to its graph of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from atlas_core.backbone.load import backbone_identity
+from atlas_core.config import MethodConfig, Placement, StudyConfig
+from atlas_core.datasets.catalogue import DatasetSpec, dataset_spec
+from atlas_core.datasets.readers.base import READERS
+from atlas_core.hashing import sha256_of
+from atlas_core.labels.base import SOURCES
+from atlas_core.labels.config import SupervisionConfig
+from atlas_core.methods.base import Classes, TextReference, parse_options
+from atlas_core.methods.registry import METHODS
+from atlas_core.plan.node import Node
+from atlas_core.plan.run import Run
+from atlas_core.protocols.protocol import PROTOCOLS, Evaluation, Training
+from atlas_core.stages.stage import STAGES
+from atlas_core.training.recipe import Recipe, method_defaults, resolve_recipe
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A study's nodes, inputs before what uses them; the last one is `aggregate`."""
+
+    study: StudyConfig
+    nodes: tuple[Node, ...]
+
+    def of_stage(self, stage: str) -> list[Node]:
+        return [node for node in self.nodes if node.stage == stage]
+
+    @property
+    def aggregate(self) -> Node:
+        return self.nodes[-1]
+
+
+def build_graph(study: StudyConfig, placement: Placement) -> Graph:
+    """All nodes of a study.
+
+    Raises:
+        AtlasError: The study names options, settings or weights that do not exist.
+    """
+    builder = _Builder(study, placement)
+    evaluations = list(builder.evaluations())
+    builder.add_aggregate(evaluations)
+    return Graph(study, tuple(builder.nodes.values()))
+
+
+@dataclass
+class _Builder:
+    """Makes each node once; a node's name is its identity within the study."""
+
+    study: StudyConfig
+    placement: Placement
+    nodes: dict[str, Node] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.backbone = backbone_identity(self.study.backbone)
+        self.backbone_runtime = self.study.backbone.model_dump(mode="json", exclude={"device"})
+
+    def evaluations(self) -> Iterator[Node]:
+        for training in PROTOCOLS.get(self.study.protocol)(self.study):
+            for method in self.study.methods:
+                yield from self._runs_of(method, training)
+
+    def _runs_of(self, method: MethodConfig, training: Training) -> Iterator[Node]:
+        method_class = METHODS.get(method.name)
+        seeds = method.seeds or self.study.seeds
+        for supervision in method.supervisions or self.study.supervisions:
+            for seed in seeds:
+                run = Run(method, method_class, training, supervision, seed)
+                if not method_class.learns:
+                    # Nothing is learned, so there is one run whatever the supervision, shots and seed.
+                    run = Run(method, method_class, training, None, 0)
+                tune = self._tune(run)
+                yield from (self._evaluate(run, tune, each) for each in training.evaluations)
+
+    # --- stages before training -------------------------------------------------------------------------
+
+    def _dataset(self, name: str) -> tuple[Node, DatasetSpec]:
+        spec = dataset_spec(name)
+        plain = spec.model_dump(mode="json")
+        runtime = {"spec": plain, "folder": str(spec.path(self.placement.data_path))}
+        source = plain["source"] or {}
+        modules = [f"atlas_core.datasets.{source['generator']}"] if source.get("generator") else []
+        fetch = self._node("fetch", spec.name, {"source": source, "folder": spec.folder}, {}, runtime, modules)
+        layout = {each: plain[each] for each in ("name", "layout", "image_folder", "split_file", "options")}
+        reader = READERS.module(spec.layout)
+        return self._node("index", spec.name, layout, {"fetch": fetch}, runtime, [reader]), spec
+
+    def _text(self, dataset: str, subset: str, reference: TextReference, label: str) -> Node:
+        index, _ = self._dataset(dataset)
+        config = {
+            "backbone": self.backbone,
+            "subset": subset,
+            "templates": list(reference.templates),
+            "normalise_each": reference.normalise_each,
+            "keep_each": reference.keep_each,
+        }
+        return self._node("text_features", f"{dataset}/{subset}/{label}", config, {"index": index}, self._at(index))
+
+    def _images(self, stage: str, dataset: str, label: str, config: dict[str, Any]) -> Node:
+        index, _ = self._dataset(dataset)
+        full = {"backbone": self.backbone, "dtype": self.study.views.dtype, **config}
+        if stage == "pixels":
+            # Pixels depend on the model's input size alone.
+            full = {"image_size": self.backbone["image_size"], **config}
+        return self._node(stage, f"{dataset}/{label}", full, {"index": index}, self._at(index))
+
+    def _training_images(self, stage: str, run: Run, recipe: Recipe) -> Node:
+        bank = self.study.views.per_image
+        views = recipe.trained_epochs * run.method_class.views_per_step if bank == "epochs" else bank
+        training, augmentation = run.training, run.method_class.augmentation
+        config = {
+            "split": "train",
+            "subset": training.subset,
+            "shots": training.shots,
+            "seed": run.seed,
+            "views": views,
+            "augmentation": augmentation,
+        }
+        kind = "" if augmentation == "random_resized_crop" else f"/{augmentation}"
+        label = f"train/{training.subset}/{training.shots}-shot/seed{run.seed}/{views}-views{kind}"
+        return self._images(stage, training.dataset, label, config)
+
+    def _test_images(self, stage: str, target: Evaluation) -> Node:
+        config = {"split": "test", "subset": target.subset, "shots": None, "seed": None}
+        config |= {"views": "test", "augmentation": "test"}
+        return self._images(stage, target.dataset, f"test/{target.subset}", config)
+
+    # --- training and after ----------------------------------------------------------------------------
+
+    def _tune(self, run: Run) -> Node:
+        _, spec = self._dataset(run.training.dataset)
+        recipe, raw_options = self._recipe(run)
+        options = parse_options(run.method_class, raw_options)
+        config = {
+            "backbone": self.backbone,
+            "method": run.method.name,
+            "options": options.model_dump(mode="json"),
+            "training": recipe.model_dump(mode="json"),
+            "supervision": run.supervision.model_dump(mode="json") if run.supervision else None,
+            "templates": dict(spec.templates),
+            "dataset": spec.name,
+            "subset": run.training.subset,
+            "shots": run.training.shots if run.supervision else 0,
+            "seed": run.seed,
+        }
+        inputs = self._class_inputs(run, run.training.dataset, run.training.subset)
+        modules = [METHODS.module(run.method.name)]
+        if run.supervision is not None:
+            inputs |= self._training_inputs(run, recipe, inputs["classes"])
+            modules.append(SOURCES.module(run.supervision.source))
+        return self._node("tune", run.name(spec.name), config, inputs, self._at_backbone(), modules, run.family(spec.name))
+
+    def _recipe(self, run: Run) -> tuple[Recipe, dict[str, Any]]:
+        return resolve_recipe(
+            method_defaults(run.method_class.defaults_file),
+            protocol=self.study.protocol,
+            dataset=run.training.dataset,
+            shots=run.training.shots,
+            training={**self.study.training, **run.method.training} if run.method_class.learns else {},
+            options=run.method.options,
+        )
+
+    def _class_inputs(self, run: Run, dataset: str, subset: str) -> dict[str, Node]:
+        """Class names of a class set (with the dataset's own prompt), and the method's frozen text reference."""
+        spec = dataset_spec(dataset)
+        own = TextReference((spec.template("coop"),))
+        inputs = {"classes": self._text(dataset, subset, own, "own")}
+        _, options = self._recipe(run)
+        classes = Classes((), spec.templates)
+        reference = run.method_class.text_reference(parse_options(run.method_class, options), classes)
+        if reference == own:
+            inputs["reference"] = inputs["classes"]
+        elif reference is not None:
+            inputs["reference"] = self._text(dataset, subset, reference, reference.label)
+        return inputs
+
+    def _training_inputs(self, run: Run, recipe: Recipe, classes: Node) -> dict[str, Node]:
+        assert run.supervision is not None
+        features = self._training_images("image_features", run, recipe)
+        inputs = {"image_features": features}
+        if run.method_class.image_input == "pixels":
+            inputs["pixels"] = self._training_images("pixels", run, recipe)
+        soft = {"temperature": run.supervision.temperature}
+        suffix = "" if run.supervision.temperature is None else f"/temperature{run.supervision.temperature:g}"
+        source = run.supervision.source
+        if "csl" in run.supervision.needs:
+            place = classes.name.removeprefix("text_features/").removesuffix("/own")
+            inputs["csl"] = self._node("csl", place + suffix, soft, {"text_features": classes})
+        if "isl" in run.supervision.needs:
+            place = features.name.removeprefix("image_features/")
+            both = {"text_features": classes, "image_features": features}
+            inputs["isl"] = self._node("isl", place + suffix, soft, both)
+        if "teacher" in run.supervision.needs:
+            plain = SupervisionConfig.model_validate("one_hot")
+            inputs["teacher"] = self._tune(Run(run.method, run.method_class, run.training, plain, run.seed))
+        return inputs
+
+    def _evaluate(self, run: Run, tune: Node, target: Evaluation) -> Node:
+        spec = dataset_spec(target.dataset)
+        trained = (target.dataset, target.subset) == (run.training.dataset, run.training.subset)
+        stage = run.method_class.image_input if run.method_class.image_input == "pixels" else "image_features"
+        inputs = {"run": tune, stage: self._test_images(stage, target)}
+        inputs |= self._class_inputs(run, target.dataset, target.subset)
+        config = {
+            "target": spec.name,
+            "subset": target.subset,
+            "trained_classes": trained,
+            "templates": dict(spec.templates),
+        }
+        name = f"{tune.name.removeprefix('tune/')} on {spec.name}/{target.subset}"
+        family = f"{tune.family.removeprefix('tune/')} on {spec.name}/{target.subset}"
+        modules = [METHODS.module(run.method.name)]
+        return self._node("evaluate", name, config, inputs, self._at_backbone(), modules, family)
+
+    def add_aggregate(self, evaluations: list[Node]) -> None:
+        distinct = list({node.name: node for node in evaluations}.values())
+        config = {"study": self.study.name, "protocol": self.study.protocol}
+        self._node("aggregate", self.study.name, config, {node.name: node for node in distinct})
+
+    # --- making nodes ----------------------------------------------------------------------------------
+
+    def _at(self, index: Node) -> dict[str, Any]:
+        return {**index.runtime, **self._at_backbone()}
+
+    def _at_backbone(self) -> dict[str, Any]:
+        return {"backbone": self.backbone_runtime}
+
+    def _node(
+        self,
+        stage: str,
+        label: str,
+        config: dict[str, Any],
+        inputs: dict[str, Node],
+        runtime: dict[str, Any] | None = None,
+        modules: list[str] | None = None,
+        family: str | None = None,
+    ) -> Node:
+        name = f"{stage}/{label}"
+        if name in self.nodes and self.nodes[name].config != config:
+            # Variants that the name does not tell apart (one method twice with other options).
+            name = f"{name}#{sha256_of(config)[:6]}"
+        if name not in self.nodes:
+            roots = (STAGES.module(stage), *(modules or []))
+            self.nodes[name] = Node(
+                stage, name, f"{stage}/{family or label}", config, inputs, roots, runtime or {}
+            )
+        return self.nodes[name]

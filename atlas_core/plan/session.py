@@ -1,0 +1,122 @@
+"""A study on its way: waves of job groups until nothing is stale or missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from atlas_core.config import Placement, StudyConfig
+from atlas_core.errors import AtlasError
+from atlas_core.hashing import sha256_of
+from atlas_core.plan.build import Graph, build_graph
+from atlas_core.plan.node import Node
+from atlas_core.plan.resolve import NodeState, Resolver
+from atlas_core.plan.workers import JobFailure, Outcome
+from atlas_core.stages.stage import STAGE_ORDER, Job
+from atlas_core.store import Store
+
+# A Prefect task run costs some tens of milliseconds (docs/performance.md); a group of short runs shares one.
+MAX_GROUP = 64
+
+
+@dataclass(frozen=True)
+class JobGroup:
+    """Jobs of one stage that one task runs.
+
+    Attributes:
+        label: What they have in common, for people ("digits/base/16-shot/coop").
+        cached: Whether all of them are whole in the store already.
+    """
+
+    stage: str
+    label: str
+    jobs: tuple[Job, ...]
+    cached: bool
+
+    @property
+    def key(self) -> str:
+        """One key for the group, from its jobs' keys."""
+        return sha256_of([self.stage, *sorted(job.key for job in self.jobs)])
+
+
+@dataclass
+class StudySession:
+    """One execution of a study.
+
+    Attributes:
+        failures: Jobs that failed so far; what depends on them is left out.
+    """
+
+    study: StudyConfig
+    placement: Placement
+    graph: Graph = field(init=False)
+    resolver: Resolver = field(init=False)
+    failures: list[JobFailure] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.graph = build_graph(self.study, self.placement)
+        self.resolver = Resolver(self.graph, Store(self.placement.store_path))
+
+    def states(self) -> dict[str, NodeState]:
+        return self.resolver.states()
+
+    def waves(self) -> Iterator[list[JobGroup]]:
+        """Groups that can run now, again and again until the study is fresh or nothing more can be made.
+
+        Every node appears once: in a cached group when it was fresh at the start of its wave, else in one to run.
+        """
+        offered: set[str] = set()
+        while True:
+            states = self.states()
+            failed = {failure.name for failure in self.failures}
+            resolved = [
+                node
+                for node in self.graph.nodes
+                if states[node.name].key_parts is not None and node.name not in offered | failed
+            ]
+            if not resolved:
+                return
+            offered |= {node.name for node in resolved}
+            yield self._groups(resolved, states)
+
+    def record(self, outcomes: list[Outcome]) -> None:
+        """Note which jobs of a wave failed."""
+        self.failures += [outcome for outcome in outcomes if isinstance(outcome, JobFailure)]
+
+    def finish(self) -> str:
+        """The key of the study's aggregate.
+
+        Raises:
+            AtlasError: Jobs failed; names them.
+        """
+        if self.failures:
+            named = "; ".join(f"{failure.name}: {failure.message}" for failure in self.failures[:5])
+            more = f" (and {len(self.failures) - 5} more)" if len(self.failures) > 5 else ""
+            raise AtlasError(
+                f"{len(self.failures)} of the study's jobs failed: {named}{more}",
+                fix="correct the cause and run the study again; everything that was finished is kept",
+            )
+        manifest = self.states()[self.graph.aggregate.name].manifest
+        assert manifest is not None
+        return manifest.key
+
+    def _groups(self, nodes: list[Node], states: dict[str, NodeState]) -> list[JobGroup]:
+        gathered: dict[tuple[str, str, bool], list[Job]] = {}
+        for node in nodes:
+            fresh = states[node.name].status == "fresh"
+            group = (node.stage, group_label(node), fresh)
+            gathered.setdefault(group, []).append(self.resolver.job(node, states))
+        groups = [
+            JobGroup(stage, label, tuple(jobs[start : start + MAX_GROUP]), fresh)
+            for (stage, label, fresh), jobs in gathered.items()
+            for start in range(0, len(jobs), MAX_GROUP)
+        ]
+        return sorted(groups, key=lambda group: STAGE_ORDER.index(group.stage))
+
+
+def group_label(node: Node) -> str:
+    """What a node's group has in common: dataset and method of a run, the dataset of anything else."""
+    parts = node.name.split(" on ")[0].split("/")[1:]
+    if node.stage in ("tune", "evaluate"):
+        return "/".join(parts[:4]) if len(parts) > 3 else "/".join(parts)
+    return parts[0]

@@ -1,0 +1,120 @@
+"""Running jobs on this machine: in this process, or in a pool of processes."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from threading import Lock
+
+import torch
+
+from atlas_core.config import Placement
+from atlas_core.errors import AtlasError
+from atlas_core.stages.execute import JobResult, execute
+from atlas_core.stages.stage import Job
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JobFailure:
+    """A job that raised: its name, the message for the user, and the trace for the log."""
+
+    name: str
+    message: str
+    trace: str
+
+
+Outcome = JobResult | JobFailure
+
+
+def run_jobs(
+    jobs: Sequence[Job], placement: Placement, on_done: Callable[[Outcome], None] | None = None
+) -> list[Outcome]:
+    """Run independent jobs; one that fails leaves the others alone.
+
+    Args:
+        jobs: Jobs whose inputs are all in the store.
+        placement: `workers` 0 runs them here, else that many processes share them. The bits are the same.
+        on_done: Called in this process as each job ends.
+
+    Returns:
+        One outcome a job, in the order of `jobs`.
+    """
+    outcomes: dict[int, Outcome] = {}
+    for position, outcome in _outcomes(jobs, placement):
+        outcomes[position] = outcome
+        if on_done is not None:
+            on_done(outcome)
+    return [outcomes[position] for position in range(len(jobs))]
+
+
+def _outcomes(jobs: Sequence[Job], placement: Placement) -> Iterator[tuple[int, Outcome]]:
+    if placement.workers == 0:
+        torch.set_num_threads(placement.threads)
+        for position, job in enumerate(jobs):
+            yield position, attempt(job, placement)
+        return
+    futures: dict[Future[Outcome], int] = {}
+    pool = _pool(placement.workers, placement.threads)
+    for position, job in enumerate(jobs):
+        futures[pool.submit(attempt, job, placement)] = position
+    for future in as_completed(futures):
+        try:
+            yield futures[future], future.result()
+        except BrokenProcessPool:
+            _close_pools()
+            name = jobs[futures[future]].name
+            yield futures[future], JobFailure(name, "a worker process was killed (out of memory?)", "")
+
+
+def attempt(job: Job, placement: Placement) -> Outcome:
+    """Run one job and turn what it raises into an outcome."""
+    try:
+        return execute(job, placement)
+    except AtlasError as error:
+        return JobFailure(job.name, str(error), traceback.format_exc())
+    except Exception as error:
+        return JobFailure(job.name, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+_pools: dict[tuple[int, int], ProcessPoolExecutor] = {}
+_lock = Lock()
+
+
+def _pool(workers: int, threads: int) -> ProcessPoolExecutor:
+    """The process pool of this size; started once, because every worker imports torch."""
+    with _lock:
+        if (workers, threads) not in _pools:
+            _pools[workers, threads] = ProcessPoolExecutor(
+                workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(threads, os.getpid())
+            )
+        return _pools[workers, threads]
+
+
+@atexit.register
+def _close_pools() -> None:
+    with _lock:
+        for pool in _pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+        _pools.clear()
+
+
+def _start_worker(threads: int, parent: int) -> None:
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    if sys.platform == "linux":
+        # A killed parent takes its workers along, so nothing keeps writing or holding a GPU.
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)

@@ -1,0 +1,118 @@
+"""aggregate: a study's runs as compact Parquet tables, which SQL opens views over."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from atlas_core.errors import AtlasError
+from atlas_core.results.schemas import conform, rows_to_table, write_tables
+from atlas_core.stages.stage import Stage, StageContext
+from atlas_core.store import Manifest, Store, read_manifest
+
+
+def _run(context: StageContext) -> None:
+    store = Store(context.placement.store_path)
+    made = {key: _manifest(store, stage, key) for stage, key in context.runtime["artifacts"]}
+    pairs = [(made[evaluation], run) for evaluation, run in context.runtime["evaluations"]]
+    runs = [made[key] for key in dict.fromkeys(run for _, run in pairs)]
+    metrics = _concatenated(store, pairs, "metrics")
+    protocol = pa.array([context.config["protocol"]] * len(metrics), pa.string())
+    classes = _concatenated(store, pairs, "classes")
+    tables = {
+        "runs": rows_to_table("runs", [_run_row(store, each, context.config) for each in runs]),
+        "metrics": metrics.set_column(metrics.schema.get_field_index("protocol"), "protocol", protocol),
+        "predictions": _concatenated(store, pairs, "predictions"),
+        "curves": _concatenated(store, [(each, each.key) for each in runs], "curves"),
+        "classes": classes.group_by(classes.column_names, use_threads=False).aggregate([]),
+        "artifacts": rows_to_table("artifacts", list(map(_artifact_row, made.values()))),
+    }
+    write_tables(context.out, tables)
+
+
+def _manifest(store: Store, stage: str, key: str) -> Manifest:
+    manifest = read_manifest(store.path(stage, key))
+    if manifest is None:
+        raise AtlasError(f"artifact {stage}/{key[:12]} is gone from the store", fix="run the study again")
+    return manifest
+
+
+def _concatenated(store: Store, artifacts: list[tuple[Manifest, str]], table: str) -> pa.Table:
+    """One table from all artifacts, each row under its run's id.
+
+    The id is given here and not where the rows were made: runs with equal results share their evaluation.
+    """
+    parts = [rows_to_table(table, [])]
+    for manifest, run_key in artifacts:
+        part = conform(table, pq.read_table(store.path(manifest.stage, manifest.key) / f"{table}.parquet"))
+        if "run_id" in part.column_names:
+            ids = pa.repeat(run_id(run_key), len(part))
+            part = part.set_column(part.schema.get_field_index("run_id"), part.schema.field("run_id"), ids)
+        parts.append(part)
+    return pa.concat_tables(parts)
+
+
+def run_id(run_key: str) -> str:
+    """A run's id in every table: the first 16 digits of its key."""
+    return run_key[:16]
+
+
+def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:
+    """One row of `runs`: what was asked for, what it cost, how its loss moved."""
+    config = run.key_parts["config"]
+    summary = json.loads((store.path(run.stage, run.key) / "run.json").read_text())
+    training, supervision = config["training"], config["supervision"] or {}
+    return {
+        **summary,
+        "run_id": run_id(run.key),
+        "run_name": run.name.removeprefix("tune/"),
+        "study": study["study"],
+        "protocol": study["protocol"],
+        "dataset": config["dataset"],
+        "method": config["method"],
+        "supervision": _label(supervision),
+        "source": supervision.get("source"),
+        "mix": supervision.get("mix"),
+        "temperature": supervision.get("temperature"),
+        "period": supervision.get("period") if supervision.get("name") == "atlas" else None,
+        "shots": config["shots"],
+        "seed": config["seed"],
+        "backbone": backbone_label(config["backbone"]),
+        "epochs": training.get("stop_after") or training.get("epochs", 0),
+        "batch_size": training.get("batch_size"),
+        "wall_seconds": run.wall_seconds,
+        "cpu_seconds": run.cpu_seconds,
+        "key": run.key,
+        "options": json.dumps(config["options"], sort_keys=True),
+    }
+
+
+def _label(supervision: dict[str, Any]) -> str:
+    if not supervision:
+        return "none"
+    return f"atlas_{supervision['source']}" if supervision["name"] == "atlas" else str(supervision["name"])
+
+
+def backbone_label(identity: dict[str, Any]) -> str:
+    """ "ViT-B-16-quickgelu/openai": model, and pretrained tag or the start of the weights' hash."""
+    weights = identity.get("pretrained") or str(identity.get("weights") or "")[:12]
+    return f"{identity['model']}/{weights}" if weights else str(identity["model"])
+
+
+def _artifact_row(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "stage": manifest.stage,
+        "name": manifest.name,
+        "key": manifest.key,
+        "wall_seconds": manifest.wall_seconds,
+        "cpu_seconds": manifest.cpu_seconds,
+        "bytes": manifest.bytes,
+        "created": datetime.fromtimestamp(manifest.created, UTC).isoformat(),
+    }
+
+
+AGGREGATE = Stage(_run)

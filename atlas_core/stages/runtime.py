@@ -1,0 +1,43 @@
+"""What several stages derive from their context: dataset folder, backbone, the subset of classes, run rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from atlas_core.backbone.config import BackboneConfig
+from atlas_core.datasets.catalogue import DatasetSpec
+from atlas_core.datasets.few_shot import few_shot_sample
+from atlas_core.datasets.items import DatasetIndex, Item, base_new_labels, select
+from atlas_core.stages.stage import StageContext
+
+
+def dataset_root(context: StageContext) -> Path:
+    """The dataset's folder under the data root."""
+    return DatasetSpec(**context.runtime["spec"]).path(context.placement.data_path)
+
+
+def backbone_config(context: StageContext) -> BackboneConfig:
+    """The study's backbone on this machine's device."""
+    return BackboneConfig(**{**context.runtime["backbone"], "device": context.placement.device})
+
+
+def subset_labels(n_classes: int, subset: str) -> tuple[int, ...] | None:
+    """Labels of the base or new classes, None for all."""
+    if subset == "all":
+        return None
+    base, new = base_new_labels(n_classes)
+    return base if subset == "base" else new
+
+
+def chosen_items(index: DatasetIndex, config: Mapping[str, Any]) -> list[Item]:
+    """The images that a feature or pixel artifact holds, relabelled from 0 (protocol, sections 2.2 and 2.3).
+
+    With `shots` the few-shot training images of `seed`, else the whole split; then the classes of `subset`.
+    """
+    if config["shots"] is None:
+        positions = index.positions(config["split"])
+    else:
+        positions = few_shot_sample(index, config["shots"], config["seed"]).train
+    return select(index, positions, subset_labels(len(index.class_names), config["subset"]))

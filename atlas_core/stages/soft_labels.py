@@ -1,0 +1,35 @@
+"""csl and isl: soft labels from the frozen model, made offline (design, section Supervision)."""
+
+from __future__ import annotations
+
+import torch
+
+from atlas_core.features.cache import read_features
+from atlas_core.labels.soft_labels import class_soft_labels, instance_soft_labels
+from atlas_core.stages.stage import Stage, StageContext
+from atlas_core.stages.tensors import read_text_features
+from atlas_core.training.checkpoint import write_tensors
+
+SOFT_LABEL_FILE = "soft_labels.safetensors"
+
+
+def _class_wise(context: StageContext) -> None:
+    text = read_text_features(context.inputs["text_features"])
+    temperature = context.config["temperature"] or text.logit_scale
+    table = class_soft_labels(text.features, temperature)
+    write_tensors(context.out / SOFT_LABEL_FILE, {"csl": table}, {"names": list(text.names)})
+
+
+def _instance_wise(context: StageContext) -> None:
+    text = read_text_features(context.inputs["text_features"])
+    temperature = context.config["temperature"] or text.logit_scale
+    bank = torch.from_numpy(read_features(context.inputs["image_features"] / "features.parquet").bank())
+    n, views, width = bank.shape
+    table = instance_soft_labels(bank.reshape(n * views, width), text.features, temperature)
+    write_tensors(
+        context.out / SOFT_LABEL_FILE, {"isl": table.reshape(n, views, -1)}, {"names": list(text.names)}
+    )
+
+
+CSL = Stage(_class_wise)
+ISL = Stage(_instance_wise)

@@ -1,0 +1,40 @@
+"""text_features: the frozen text tower on hand-written prompts, averaged over templates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from atlas_core.backbone.load import load_backbone
+from atlas_core.datasets.items import prompt_name, select_class_names
+from atlas_core.stages.index import read_index
+from atlas_core.stages.runtime import backbone_config, dataset_root, subset_labels
+from atlas_core.stages.stage import Stage, StageContext
+from atlas_core.stages.tensors import TextFeatures, write_text_features
+
+
+def _run(context: StageContext) -> None:
+    config = context.config
+    index = read_index(context.inputs["index"], dataset_root(context))
+    labels = subset_labels(len(index.class_names), config["subset"])
+    names = tuple(prompt_name(name) for name in select_class_names(index, labels))
+    clip = load_backbone(backbone_config(context))
+    each = torch.stack(
+        [clip.encode_text([template.format(name) for name in names]).float() for template in config["templates"]]
+    )
+    features = combine_templates(each, normalise_each=config["normalise_each"], keep_each=config["keep_each"])
+    write_text_features(context.out, TextFeatures(features, names, clip.logit_scale))
+
+
+def combine_templates(each: Tensor, *, normalise_each: bool, keep_each: bool) -> Tensor:
+    """Combine raw text features [K, C, D] of K templates into normalised [C, D] (or keep [K, C, D]).
+
+    The mean of normalised features is CLIP's ensemble; PromptSRC takes the mean of raw ones (protocol 1.1).
+    """
+    if keep_each:
+        return normalize(each, dim=-1)
+    return normalize((normalize(each, dim=-1) if normalise_each else each).mean(dim=0), dim=-1)
+
+
+TEXT_FEATURES = Stage(_run)

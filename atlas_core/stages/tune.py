@@ -1,0 +1,147 @@
+"""tune: one training of one method under one supervision."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from atlas_core.backbone.clip import FrozenClip
+from atlas_core.backbone.load import load_backbone
+from atlas_core.features.cache import read_features
+from atlas_core.labels.base import FrozenTargets
+from atlas_core.labels.config import SupervisionConfig
+from atlas_core.labels.schedule import Supervisor
+from atlas_core.methods.base import Batch, Classes, PromptMethod, parse_options
+from atlas_core.methods.registry import METHODS
+from atlas_core.results.schemas import rows_to_table
+from atlas_core.stages.runtime import backbone_config
+from atlas_core.stages.soft_labels import SOFT_LABEL_FILE
+from atlas_core.stages.stage import Stage, StageContext
+from atlas_core.stages.tensors import read_text_features
+from atlas_core.stages.pixel_reader import pixel_reader
+from atlas_core.training.checkpoint import read_tensors, write_tensors
+from atlas_core.training.data import TrainingData
+from atlas_core.training.loop import EpochCurve, Resumption, Teacher, train
+from atlas_core.training.randomness import stream
+from atlas_core.training.recipe import Recipe
+
+PROMPTS_FILE = "prompts.safetensors"
+
+
+def _run(context: StageContext) -> None:
+    config = context.config
+    clip = load_backbone(backbone_config(context))
+    method = build_method(clip, config, context.inputs, trained=True)
+    curves: list[EpochCurve] = []
+    if method.learns:
+        recipe = Recipe.model_validate(config["training"])
+        curves = train(
+            method,
+            _training_data(context, clip, method),
+            _supervisor(context, len(method.classes), clip.device),
+            recipe,
+            seed=config["seed"],
+            teacher=_teacher(clip, context),
+            resumption=Resumption(context.work / "checkpoint.safetensors"),
+        )
+    write_run(context.out, method, config, curves)
+
+
+def write_run(out: Path, method: PromptMethod, config: Mapping[str, Any], curves: list[EpochCurve]) -> None:
+    """Write the learned parameters with their configuration inside, the curves, and what a run's row says.
+
+    Nothing in here depends on the run's key: code that changes and gives the same result stops what follows.
+    """
+    state = method.learned_state() if method.learns else {}
+    write_tensors(out / PROMPTS_FILE, state, {"config": dict(config), "names": list(method.classes.names)})
+    rows = [asdict(curve) for curve in curves]
+    pq.write_table(rows_to_table("curves", rows), out / "curves.parquet", compression="zstd")
+    summary = {
+        "learned_parameters": sum(parameter.numel() for parameter in state.values()),
+        "first_loss": curves[0].loss if curves else None,
+        "final_loss": curves[-1].loss if curves else None,
+    }
+    (out / "run.json").write_text(json.dumps(summary, sort_keys=True))
+
+
+def build_method(
+    clip: FrozenClip, config: Mapping[str, Any], inputs: Mapping[str, Path], *, trained: bool
+) -> PromptMethod:
+    """The run's method over the classes of the `classes` input, in its initial state.
+
+    Args:
+        config: A tune job's configuration.
+        inputs: Folders by role: `classes` (text features), and `reference` where the method has one.
+        trained: Whether these are the classes that the run trains on.
+    """
+    method_class = METHODS.get(config["method"])
+    text = read_text_features(inputs["classes"])
+    reference = read_text_features(inputs["reference"]).features.to(clip.device) if "reference" in inputs else None
+    return method_class(
+        clip,
+        Classes(text.names, config["templates"], trained=trained),
+        parse_options(method_class, config["options"]),
+        generator=stream(config["seed"], "initial context"),
+        reference=reference,
+    )
+
+
+def load_method(
+    clip: FrozenClip, run: Path, inputs: Mapping[str, Path], *, trained: bool
+) -> tuple[PromptMethod, dict[str, Any]]:
+    """A trained run over any classes, from its artifact; returns the method and the run's configuration."""
+    state, metadata = read_tensors(run / PROMPTS_FILE)
+    method = build_method(clip, metadata["config"], inputs, trained=trained)
+    if method.learns:
+        method.load_learned_state(state)
+    return method.eval(), metadata["config"]
+
+
+def _training_data(context: StageContext, clip: FrozenClip, method: PromptMethod) -> TrainingData:
+    table = read_features(context.inputs["image_features"] / "features.parquet")
+    bank = torch.from_numpy(table.bank()).to(clip.device)
+    labels = torch.from_numpy(_first_of_each_item(table.items, table.labels)).long().to(clip.device)
+    pixels: Callable[[Tensor, Tensor], Tensor] | None = None
+    if method.image_input == "pixels":
+        pixels = pixel_reader(context.inputs["pixels"], clip)
+    return TrainingData(labels, bank, pixels)
+
+
+def _first_of_each_item(items: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Labels by item from a table with one row an item and view, ordered by item."""
+    _, first = np.unique(items, return_index=True)
+    return np.ascontiguousarray(labels[first])
+
+
+def _supervisor(context: StageContext, n_classes: int, device: torch.device) -> Supervisor:
+    tables: dict[str, Tensor] = {}
+    for role in ("csl", "isl"):
+        if role in context.inputs:
+            tables |= read_tensors(context.inputs[role] / SOFT_LABEL_FILE)[0]
+    frozen = FrozenTargets(n_classes, csl=tables.get("csl"), isl=tables.get("isl")).to(device)
+    return Supervisor.from_config(SupervisionConfig(**context.config["supervision"]), frozen)
+
+
+def _teacher(clip: FrozenClip, context: StageContext) -> Teacher | None:
+    """The same method trained with one-hot labels, for self-distillation (TF-KD, section 3.2)."""
+    if "teacher" not in context.inputs:
+        return None
+    method, _ = load_method(clip, context.inputs["teacher"], context.inputs, trained=True)
+    predict = method.predictor()
+
+    @torch.no_grad()
+    def teacher_logits(batch: Batch) -> Tensor:
+        return predict(batch.features if batch.pixels is None else batch.pixels)
+
+    return teacher_logits
+
+
+TUNE = Stage(_run)

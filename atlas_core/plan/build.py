@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from atlas_core.backbone.load import backbone_identity
+from atlas_core.backbone.load import backbone_identity, input_size
 from atlas_core.config import MethodConfig, Placement, StudyConfig
 from atlas_core.datasets.catalogue import DatasetSpec, dataset_spec
 from atlas_core.datasets.readers.base import READERS
@@ -60,6 +60,7 @@ class _Builder:
     def __post_init__(self) -> None:
         self.backbone = backbone_identity(self.study.backbone)
         self.backbone_runtime = self.study.backbone.model_dump(mode="json", exclude={"device"})
+        self.image_size = input_size(self.study.backbone.model)
 
     def evaluations(self) -> Iterator[Node]:
         for training in PROTOCOLS.get(self.study.protocol)(self.study):
@@ -107,7 +108,7 @@ class _Builder:
         full = {"backbone": self.backbone, "dtype": self.study.views.dtype, **config}
         if stage == "pixels":
             # Pixels depend on the model's input size alone.
-            full = {"image_size": self.backbone["image_size"], **config}
+            full = {"image_size": self.image_size, **config}
         return self._node(stage, f"{dataset}/{label}", full, {"index": index}, self._at(index))
 
     def _training_images(self, stage: str, run: Run, recipe: Recipe) -> Node:

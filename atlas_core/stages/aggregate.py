@@ -99,8 +99,8 @@ def _label(supervision: dict[str, Any]) -> str:
 
 def backbone_label(identity: dict[str, Any]) -> str:
     """ "ViT-B-16-quickgelu/openai": model, and pretrained tag or the start of the weights' hash."""
-    weights = identity.get("pretrained") or str(identity.get("weights") or "")[:12]
-    return f"{identity['model']}/{weights}" if weights else str(identity["model"])
+    model = identity.get("model") or f"config-{identity['model_sha256'][:8]}"
+    return f"{model}/{identity.get('pretrained') or identity['weights_sha256'][:12]}"
 
 
 def _artifact_row(manifest: Manifest) -> dict[str, Any]:

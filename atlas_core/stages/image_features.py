@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from atlas_core.backbone.load import load_backbone
+from atlas_core.config import Placement
 from atlas_core.features.cache import write_features
 from atlas_core.features.extract import extract_features
 from atlas_core.stages.index import read_index
@@ -13,7 +17,9 @@ from atlas_core.stages.runtime import backbone_config, chosen_items, dataset_roo
 from atlas_core.stages.stage import Stage, StageContext
 
 # Few enough images that decoding in this process costs less than starting others.
-_IN_PROCESS = 2_000
+_IN_PROCESS = 4_000
+# Fixed, because features differ by rounding between batch sizes, and their digests decide what is stale.
+_BATCH_SIZE = 64
 
 
 def _run(context: StageContext) -> None:
@@ -27,15 +33,16 @@ def _run(context: StageContext) -> None:
             root,
             [item.path for item in items],
             [item.label for item in items],
-            views=config["views"],
-            recipe=config["augmentation"],
-            seed=config["seed"],
             image_size=clip.image_size,
             mean=clip.mean,
             std=clip.std,
-            device=clip.device,
-            workers=0 if len(items) < _IN_PROCESS else context.placement.threads,
             out_dir=context.work,
+            device=clip.device,
+            batch_size=_BATCH_SIZE,
+            workers=decoding_workers(len(items), context.placement),
+            dtype=config["dtype"],
+            identity=context.key,
+            **view_arguments(config),
         )
     write_features(
         context.out / "features.parquet",
@@ -46,6 +53,18 @@ def _run(context: StageContext) -> None:
         dtype=config["dtype"],
     )
     write_items(context.out, items)
+
+
+def decoding_workers(images: int, placement: Placement) -> int:
+    """Processes that decode: none beside this one for a small set."""
+    return 0 if images < _IN_PROCESS else max(1, placement.workers)
+
+
+def view_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How the images' views are drawn, from a job's configuration; test images have one, without chance."""
+    if config["views"] == "test":
+        return {"n_views": "test", "seed": 0}
+    return {"n_views": config["views"], "seed": config["seed"], "recipe": config["augmentation"]}
 
 
 IMAGE_FEATURES = Stage(_run)

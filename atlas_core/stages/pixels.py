@@ -1,0 +1,30 @@
+"""pixels: decoded, resized images for methods that learn visual prompts."""
+
+from __future__ import annotations
+
+from atlas_core.features.extract import extract_pixels
+from atlas_core.stages.image_features import decoding_workers, view_arguments
+from atlas_core.stages.index import read_index
+from atlas_core.stages.items_table import write_items
+from atlas_core.stages.runtime import chosen_items, dataset_root
+from atlas_core.stages.stage import Stage, StageContext
+
+PIXELS_FOLDER = "pixels"
+
+
+def _run(context: StageContext) -> None:
+    root = dataset_root(context)
+    items = chosen_items(read_index(context.inputs["index"], root), context.config)
+    extract_pixels(
+        root,
+        [item.path for item in items],
+        [item.label for item in items],
+        image_size=context.config["image_size"],
+        out_dir=context.out / PIXELS_FOLDER,
+        workers=decoding_workers(len(items), context.placement),
+        **view_arguments(context.config),
+    )
+    write_items(context.out, items)
+
+
+PIXELS = Stage(_run)

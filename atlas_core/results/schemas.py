@@ -30,8 +30,11 @@ _TABLES: dict[str, dict[str, tuple[pa.DataType, str]]] = {
             _FLOAT,
             "weight of the soft distribution in a soft target (epsilon; 1 is the pure distribution)",
         ),
-        "temperature": (_FLOAT, "scale of the similarities in the soft labels' softmax (s_t)"),
-        "period": (_INT32, "ATLaS: every period-th epoch (K) has soft targets; null when nothing alternates"),
+        "temperature": (_FLOAT, "scale of the soft labels' softmax (s_t); null: the model's own logit scale"),
+        "period": (
+            _INT32,
+            "K of an atlas_ supervision: every K-th epoch has soft targets; null when nothing alternates",
+        ),
         "shots": (_INT32, "training images a class; 0 for zero_shot"),
         "seed": (_INT32, "seed of the shots, the initial context and the batch order"),
         "backbone": (_TEXT, "model and pretrained tag or weights file"),

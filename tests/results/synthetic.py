@@ -41,14 +41,14 @@ SETTINGS = tuple(
     for setting in (
         Setting(method, "one_hot", "one_hot", gain={"base": 2.2, "new": 0.2}),
         Setting(method, "ls", "ls", 0.1, gain={"base": 2.1, "new": 0.5}),
-        Setting(method, "csl", "csl", 1.0, 100.0, gain={"base": 1.4, "new": 0.9}),
-        Setting(method, "atlas_csl", "csl", 1.0, 100.0, 5, gain={"base": 2.0, "new": 0.9}),
-        Setting(method, "atlas_isl", "isl", 1.0, 100.0, 5, gain={"base": 2.1, "new": 1.1}),
+        Setting(method, "csl", "csl", 1.0, gain={"base": 1.4, "new": 0.9}),
+        Setting(method, "atlas_csl", "csl", 1.0, None, 5, gain={"base": 2.0, "new": 0.9}),
+        Setting(method, "atlas_isl", "isl", 1.0, None, 5, gain={"base": 2.1, "new": 1.1}),
     )
 )
 ABLATION = (
-    Setting("coop", "atlas_csl", "csl", 1.0, 100.0, 2, gain={"base": 1.8, "new": 0.9}),
-    Setting("coop", "atlas_csl", "csl", 0.5, 100.0, 5, gain={"base": 2.0, "new": 0.7}),
+    Setting("coop", "atlas_csl", "csl", 1.0, None, 2, gain={"base": 1.8, "new": 0.9}),
+    Setting("coop", "atlas_csl", "csl", 0.5, None, 5, gain={"base": 2.0, "new": 0.7}),
     Setting("coop", "atlas_csl", "csl", 1.0, 50.0, 5, gain={"base": 2.0, "new": 0.6}),
 )
 

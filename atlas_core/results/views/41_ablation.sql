@@ -2,7 +2,8 @@
 -- the temperature. One row for every value of a factor that was tried with at least two values.
 -- For the period the ends are filled in from the plain runs: the source alone is K = 1, one-hot is K = infinity.
 --   factor: period, mix or temperature
---   value: the factor's value (infinity for one-hot as the end of the period)
+--   value: the factor's value; infinity for one-hot as the end of the period, null for the temperature that
+--     is the model's own logit scale
 --   source: label source whose factor is varied
 --   supervision: supervision of the row's runs
 --   mix: epsilon of the row's source (fixed unless it is the factor)
@@ -23,7 +24,7 @@ WITH settings AS (
     FROM base_to_new
     WHERE method <> 'zero_shot'
 ),
-alternating AS (SELECT * FROM settings WHERE period IS NOT NULL),
+alternating AS (SELECT * FROM settings WHERE period > 1),
 families AS (
     SELECT DISTINCT dataset, method, source, mix, temperature, shots, backbone, variant FROM alternating
 ),
@@ -36,7 +37,7 @@ by_period AS (
         ON f.dataset = s.dataset AND f.method = s.method AND f.source = s.source AND f.shots = s.shots
         AND f.backbone = s.backbone AND f.variant = s.variant
         AND f.mix IS NOT DISTINCT FROM s.mix AND f.temperature IS NOT DISTINCT FROM s.temperature
-    WHERE s.period IS NULL AND s.supervision <> 'one_hot'
+    WHERE coalesce(s.period, 1) = 1 AND s.supervision <> 'one_hot'
     UNION ALL BY NAME
     SELECT 'period' AS factor, 'infinity'::DOUBLE AS value, s.* REPLACE
         (f.source AS source, f.mix AS mix, f.temperature AS temperature)
@@ -55,8 +56,8 @@ along AS (
     QUALIFY count(DISTINCT value) OVER (
         PARTITION BY dataset, method, supervision, source, temperature, period, shots, backbone, variant) > 1
     UNION ALL BY NAME
-    SELECT * FROM (SELECT 'temperature' AS factor, temperature AS value, * FROM settings WHERE temperature IS NOT NULL)
-    QUALIFY count(DISTINCT value) OVER (
+    SELECT 'temperature' AS factor, temperature AS value, * FROM settings
+    QUALIFY count(DISTINCT coalesce(temperature, 0)) OVER (
         PARTITION BY dataset, method, supervision, source, mix, period, shots, backbone, variant) > 1
 )
 SELECT

@@ -1,0 +1,172 @@
+"""Frozen weights of a pre-norm residual attention block, and the functions both towers are built from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from open_clip.transformer import LayerScale, QuickGELU, ResidualAttentionBlock
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from atlas_core.errors import AtlasError
+
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu"]
+
+_LOW_PRECISION = (torch.float16, torch.bfloat16)
+_QUICK_GELU = 1.702
+
+
+@dataclass(frozen=True, eq=False)
+class Norm:
+    """A layer norm: weight [W] and bias [W] (float32 where the tower is half precision)."""
+
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One block: x + attention(norm_1(x)), then x + mlp(norm_2(x)).
+
+    `qkv_weight` [3W, W], `out_weight` [W, W], `fc_weight` [H, W] and `proj_weight` [W, H] are laid out as
+    torch's linears; `scale_1` and `scale_2` [W] are the LayerScale factors or None. With activation "silu"
+    the factor 1.702 of QuickGELU is already inside `fc_*` and `proj_weight`.
+    """
+
+    heads: int
+    norm_1: Norm
+    qkv_weight: Tensor
+    qkv_bias: Tensor
+    out_weight: Tensor
+    out_bias: Tensor
+    scale_1: Tensor | None
+    norm_2: Norm
+    fc_weight: Tensor
+    fc_bias: Tensor
+    activation: Activation
+    proj_weight: Tensor
+    proj_bias: Tensor
+    scale_2: Tensor | None
+
+
+def frozen(tensor: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A copy of a weight that no gradient reaches, contiguous, in this dtype and on this device."""
+    return tensor.detach().to(device=device, dtype=dtype, copy=True).contiguous()
+
+
+def extract_norm(module: Any, dtype: torch.dtype, device: torch.device, where: str) -> Norm:
+    """The weights of a `LayerNorm`.
+
+    Raises:
+        AtlasError: It is another kind of module, or has no weight or bias.
+    """
+    if not isinstance(module, nn.LayerNorm) or module.weight is None or module.bias is None:
+        raise unsupported(where, f"a {type(module).__name__} where a layer norm is expected")
+    kept = torch.float32 if dtype in _LOW_PRECISION else dtype
+    return Norm(frozen(module.weight, kept, device), frozen(module.bias, kept, device), module.eps)
+
+
+def extract_block(module: Any, dtype: torch.dtype, device: torch.device, where: str) -> Block:
+    """The weights of open_clip's `ResidualAttentionBlock`.
+
+    Args:
+        where: What the block belongs to ("the text tower"), for messages.
+
+    Raises:
+        AtlasError: The block is of another kind (cross attention, q/k norms, another activation, …).
+    """
+    if type(module) is not ResidualAttentionBlock:
+        raise unsupported(where, f"blocks of type {type(module).__name__}")
+    attention, mlp = module.attn, module.mlp
+    if attention.in_proj_weight is None or attention.bias_k is not None or attention.in_proj_bias is None:
+        raise unsupported(where, "an attention without one joint q/k/v projection")
+    activation, folded = _activation(mlp.gelu, dtype, where)
+
+    def take(tensor: Tensor, factor: float = 1.0) -> Tensor:
+        return frozen(tensor.detach().to(torch.promote_types(tensor.dtype, dtype)) * factor, dtype, device)
+
+    return Block(
+        heads=attention.num_heads,
+        norm_1=extract_norm(module.ln_1, dtype, device, where),
+        qkv_weight=take(attention.in_proj_weight),
+        qkv_bias=take(attention.in_proj_bias),
+        out_weight=take(attention.out_proj.weight),
+        out_bias=take(attention.out_proj.bias),
+        scale_1=_layer_scale(module.ls_1, dtype, device, where),
+        norm_2=extract_norm(module.ln_2, dtype, device, where),
+        fc_weight=take(mlp.c_fc.weight, folded),
+        fc_bias=take(mlp.c_fc.bias, folded),
+        activation=activation,
+        proj_weight=take(mlp.c_proj.weight, 1.0 / folded),
+        proj_bias=take(mlp.c_proj.bias),
+        scale_2=_layer_scale(module.ls_2, dtype, device, where),
+    )
+
+
+def unsupported(where: str, found: str) -> AtlasError:
+    """The error for an architecture that the functional towers do not cover."""
+    return AtlasError(
+        f"{where} has {found}, which is not supported",
+        expected="open_clip's standard pre-norm transformer blocks (as in the OpenAI and LAION ViT models)",
+        fix="choose another open_clip model. An unsupported image tower still serves every method that"
+        " leaves it unprompted; an unsupported text tower serves no method",
+    )
+
+
+def layer_norm(x: Tensor, norm: Norm) -> Tensor:
+    """Normalise the last dimension; half precision is normalised in float32, as CLIP does."""
+    if x.dtype != norm.weight.dtype:
+        wide = x.to(norm.weight.dtype)
+        return F.layer_norm(wide, norm.weight.shape, norm.weight, norm.bias, norm.eps).to(x.dtype)
+    return F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+
+
+def qkv(block: Block, x: Tensor) -> Tensor:
+    """Queries, keys and values of the normed input side by side: [..., W] -> [..., 3W]."""
+    return F.linear(layer_norm(x, block.norm_1), block.qkv_weight, block.qkv_bias)
+
+
+def add_attention(block: Block, x: Tensor, attended: Tensor) -> Tensor:
+    """x + the output projection of what the heads attended to (both [..., W])."""
+    return x + _scaled(F.linear(attended, block.out_weight, block.out_bias), block.scale_1)
+
+
+def add_mlp(block: Block, x: Tensor) -> Tensor:
+    """x + mlp(norm_2(x)), shape [..., W]."""
+    hidden = activate(F.linear(layer_norm(x, block.norm_2), block.fc_weight, block.fc_bias), block.activation)
+    return x + _scaled(F.linear(hidden, block.proj_weight, block.proj_bias), block.scale_2)
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """The block's non-linearity, element by element."""
+    if activation == "silu":
+        return F.silu(x)
+    if activation == "quick_gelu":
+        return x * torch.sigmoid(_QUICK_GELU * x)
+    return F.gelu(x, approximate="tanh" if activation == "gelu_tanh" else "none")
+
+
+def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
+    return x if scale is None else x * scale
+
+
+def _activation(module: Any, dtype: torch.dtype, where: str) -> tuple[Activation, float]:
+    """The activation and the factor to fold into the linears around it."""
+    if isinstance(module, QuickGELU):
+        # x·σ(1.702x) = silu(1.702x)/1.702. The fused silu is several times faster than three element-wise
+        # passes and their backward; in half precision the folded weights would lose exactness, so not there.
+        return ("quick_gelu", 1.0) if dtype in _LOW_PRECISION else ("silu", _QUICK_GELU)
+    if isinstance(module, nn.GELU):
+        return ("gelu_tanh" if module.approximate == "tanh" else "gelu"), 1.0
+    raise unsupported(where, f"the activation {type(module).__name__}")
+
+
+def _layer_scale(module: Any, dtype: torch.dtype, device: torch.device, where: str) -> Tensor | None:
+    if isinstance(module, nn.Identity):
+        return None
+    if isinstance(module, LayerScale):
+        return frozen(module.gamma, dtype, device)
+    raise unsupported(where, f"a {type(module).__name__} where LayerScale is expected")

@@ -1,0 +1,153 @@
+"""A frozen CLIP: both towers as functions, the tokenizer, and what images must look like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from atlas_core.backbone.blocks import unsupported
+from atlas_core.backbone.image import ImageTower, extract_image_tower, forward
+from atlas_core.backbone.text import TextTower, build_layout, encode_prompts, extract_text_tower
+from atlas_core.backbone.text_layout import common_prefix
+from atlas_core.backbone.text_tower import embed_tokens, end_positions
+from atlas_core.errors import AtlasError
+
+Tokenizer = Callable[[list[str]], Tensor]
+
+# Prompts computed at once by `encode_text`; beyond that, a bigger matrix is not faster on a CPU.
+_TEXT_CHUNK = 256
+_IMAGE_CHUNK = 64
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenClip:
+    """A CLIP model that is not trained.
+
+    Attributes:
+        text: The text tower.
+        image: The image tower where it is a plain vision transformer, else None (`encode_image` still works).
+        logit_scale: The factor on cosine similarities, exp of the learned scale.
+        image_size: Side of the square input, in pixels.
+        mean, std: Per channel, of the normalised input.
+        embed_dim: D, of both features.
+    """
+
+    text: TextTower
+    image: ImageTower | None
+    logit_scale: float
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    embed_dim: int
+    tokenizer: Tokenizer
+    visual: nn.Module | None
+
+    @property
+    def device(self) -> torch.device:
+        return self.text.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.text.dtype
+
+    def tokenize(self, prompts: Sequence[str]) -> Tensor:
+        """Token ids [C, context_length], int64, on the CPU."""
+        return self.tokenizer(list(prompts)).long()
+
+    @torch.no_grad()
+    def encode_text(self, prompts: Sequence[str]) -> Tensor:
+        """Raw text features of full prompts, [C, D]; a template that all share is computed once."""
+        if not prompts:
+            return torch.empty(0, self.embed_dim, dtype=self.dtype, device=self.device)
+        ids = self.tokenize(prompts)
+        shared = common_prefix(ids, end_positions(self.text, ids))
+        layout = build_layout(self.text, ids, shared)
+        prefix = embed_tokens(self.text, ids[0, :shared])
+        suffix = embed_tokens(self.text, layout.token_ids)
+        return encode_prompts(self.text, layout, prefix, suffix, chunks=_TEXT_CHUNK)
+
+    @torch.no_grad()
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """Raw image features [B, D] of normalised pixels [B, 3, H, W], without gradients."""
+        return torch.cat([self._encode_images(each) for each in torch.split(pixels, _IMAGE_CHUNK)])
+
+    def image_tower(self) -> ImageTower:
+        """The image tower, for methods that prompt it.
+
+        Raises:
+            AtlasError: This backbone's image tower is not a plain vision transformer.
+        """
+        if self.image is None:
+            raise unsupported("the image tower", f"the type {type(self.visual).__name__}")
+        return self.image
+
+    def _encode_images(self, pixels: Tensor) -> Tensor:
+        if self.image is not None:
+            return forward(self.image, pixels)
+        assert self.visual is not None
+        features: Tensor = self.visual(pixels.to(self.device, self.dtype))
+        return features
+
+
+def freeze(
+    model: Any,
+    tokenizer: Tokenizer,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> FrozenClip:
+    """A `FrozenClip` with copies of an open_clip model's weights.
+
+    An image tower that is no plain vision transformer is kept itself, moved to `dtype` and `device`.
+
+    Args:
+        model: An open_clip `CLIP` or `CustomTextCLIP`.
+        tokenizer: Texts to ids [C, context_length].
+        mean, std: Of the pixels that the image tower expects.
+
+    Raises:
+        AtlasError: The text tower is of a kind that cannot be prompted.
+    """
+    where = torch.device(device)
+    text = extract_text_tower(model, dtype, where)
+    image: ImageTower | None
+    visual: nn.Module | None = None
+    try:
+        image = extract_image_tower(model.visual, dtype, where)
+    except AtlasError:
+        image = None
+        visual = model.visual.to(device=where, dtype=dtype).eval().requires_grad_(False)
+    return FrozenClip(
+        text=text,
+        image=image,
+        logit_scale=float(model.logit_scale.detach().double().exp()),
+        image_size=_image_size(model.visual),
+        mean=_three(mean),
+        std=_three(std),
+        embed_dim=text.width if text.projection is None else text.projection.shape[1],
+        tokenizer=tokenizer,
+        visual=visual,
+    )
+
+
+def normalise(features: Tensor) -> Tensor:
+    """Features of unit length, [N, D]; half precision is normalised in float32 and stays float32."""
+    wide = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
+    return F.normalize(wide, dim=-1)
+
+
+def _image_size(visual: Any) -> int:
+    size = visual.image_size
+    return int(size[0]) if isinstance(size, tuple) else int(size)
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = (float(each) for each in values)
+    return red, green, blue

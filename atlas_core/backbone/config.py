@@ -1,0 +1,29 @@
+"""What a study says about its backbone."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class BackboneConfig(BaseModel):
+    """A frozen CLIP model: which one, from which weights, in which precision and where.
+
+    Attributes:
+        model: An open_clip model name, the path of an open_clip model-config JSON, or "demo" for the small
+            model that ships with the project.
+        pretrained: An open_clip pretrained tag of that model. Not used with `weights` nor with "demo".
+        weights: A local file to load instead: `.safetensors`, or a state dict in `.pt`, `.pth` or `.bin`.
+        precision: Number format of weights and activations. bf16 and fp16 need hardware that has them.
+        device: "auto" (CUDA where there is one, else the CPU) or a torch device. Never part of a key.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "ViT-B-16-quickgelu"
+    pretrained: str | None = "openai"
+    weights: Path | None = None
+    precision: Precision = "fp32"
+    device: str = "auto"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -10,14 +10,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
-from atlas_core.backbone.clip import FrozenClip
+from atlas_core.backbone.clip import FrozenClip, normalise
 from atlas_core.errors import AtlasError
 
 # (logits [B, C]) → scalar: the run's supervision. A stacked batch of n·B rows repeats the labels n times.
 CrossEntropy = Callable[[Tensor], Tensor]
 Predictor = Callable[[Tensor], Tensor]
+# Images (raw features [B, D] or pixels [B, 3, H, W]) → raw image features [B, D] and raw class features [C, D]
+# ([B, C, D] where they depend on the image).
+Encoder = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class MethodOptions(BaseModel):
@@ -45,8 +47,10 @@ class TextReference:
     def label(self) -> str:
         """Part of a node's name: the template itself, or how many there are."""
         prompts = self.templates[0] if len(self.templates) == 1 else f"{len(self.templates)} templates"
-        return prompts.replace("/", "-") + ("" if self.normalise_each else ", raw") + (
-            ", each" if self.keep_each else ""
+        return (
+            prompts.replace("/", "-")
+            + ("" if self.normalise_each else ", raw")
+            + (", each" if self.keep_each else "")
         )
 
 
@@ -98,8 +102,10 @@ class Batch:
 class PromptMethod(nn.Module):
     """A prompt-tuning method over a frozen CLIP.
 
-    A sub-class sets the class attributes, makes its `nn.Parameter`s in `__init__`, and gives `loss` and
-    `predictor`. Frozen tensors are kept outside the parameters, so `learned_state` is what a checkpoint holds.
+    A sub-class sets the class attributes, makes its `nn.Parameter`s in `__init__`, and gives `encoder`, with
+    `regulariser` where its loss has more than the cross-entropy; `loss` and `predictor` follow from these. A
+    method of another form overrides those two instead. Frozen tensors are kept outside the parameters, so
+    `learned_state` is what a checkpoint holds.
 
     Attributes:
         image_input: "features" when the image tower stays as it is (training reads cached features),
@@ -108,7 +114,6 @@ class PromptMethod(nn.Module):
         views_per_step: Views of each image that a step needs.
         defaults_file: The YAML of constants beside the method.
         Options: Pydantic model of the method's options.
-        class_bound: Whether the learned parameters belong to the training classes.
     """
 
     image_input: ClassVar[Literal["features", "pixels"]] = "features"
@@ -138,24 +143,58 @@ class PromptMethod(nn.Module):
         """The frozen text features that the method needs as `reference`, or None."""
         return None
 
+    def encoder(self) -> Encoder:
+        """A function from images to raw features; what does not depend on the images is computed here, once.
+
+        Training asks for one each step and `predictor` one for all test images, so it carries gradients where
+        these are enabled.
+        """
+        raise NotImplementedError
+
+    def regulariser(self, image: Tensor, text: Tensor) -> Tensor | float:
+        """What the loss adds to the cross-entropy, from the encoder's raw features; nothing by default."""
+        return 0.0
+
+    def images(self, batch: Batch) -> Tensor:
+        """The batch as the encoder takes it."""
+        if self.image_input == "features":
+            return batch.features
+        assert batch.pixels is not None
+        return batch.pixels
+
     def loss(self, batch: Batch, cross_entropy: CrossEntropy) -> tuple[Tensor, Tensor]:
         """The training loss and the logits [B, C] that the supervision may observe."""
-        raise NotImplementedError
+        image, text = self.encoder()(self.images(batch))
+        logits = self.cosine_logits(image, text)
+        return cross_entropy(logits) + self.regulariser(image, text), logits
 
     def backward(self, loss: Tensor) -> None:
         """Put gradients on the learned parameters (ProGrad projects them)."""
         loss.backward()  # type: ignore[no-untyped-call]
 
+    @torch.no_grad()
     def predictor(self) -> Predictor:
-        """A function from raw features [B, D] or pixels [B, 3, H, W] to logits [B, C], class features made once."""
-        raise NotImplementedError
+        """A function from raw features [B, D] or pixels [B, 3, H, W] to logits [B, C]."""
+        encode = self.encoder()
+
+        @torch.no_grad()
+        def predict(images: Tensor) -> Tensor:
+            return self.cosine_logits(*encode(images))
+
+        return predict
 
     def learned_state(self) -> dict[str, Tensor]:
         """The learned parameters by name: a checkpoint's content."""
         return {name: parameter.detach().clone() for name, parameter in self.named_parameters()}
 
-    def load_learned_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over learned parameters; class-bound ones are left out by methods that can do without them.
+    def load_learned_state(
+        self, state: Mapping[str, Tensor], trained_names: Sequence[str] | None = None
+    ) -> None:
+        """Take over learned parameters.
+
+        Args:
+            state: Another instance's `learned_state()`, of the same method and options.
+            trained_names: The class names it was trained on, for methods with a part that belongs to them.
 
         Raises:
             AtlasError: A parameter is missing or has another shape, so the checkpoint is of other options.
@@ -178,7 +217,8 @@ class PromptMethod(nn.Module):
 
     def cosine_logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         """s·f·gᵀ from raw features [B, D] and [C, D] (or [B, C, D])."""
-        f, g = normalize(image_features, dim=-1), normalize(text_features, dim=-1)
+        g = normalise(text_features)
+        f = normalise(image_features).to(g.dtype)
         product = f @ g.T if g.ndim == 2 else torch.einsum("bd,bcd->bc", f, g)
         return self.clip.logit_scale * product
 
@@ -198,4 +238,3 @@ def parse_options(method: type[PromptMethod], raw: Mapping[str, Any]) -> MethodO
             expected=f"options among {', '.join(method.Options.model_fields) or '(none)'}",
             fix="correct it under `methods:` in the study",
         ) from error
-

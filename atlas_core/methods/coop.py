@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.text import build_layout, encode_prompts
 from atlas_core.errors import AtlasError
-from atlas_core.methods.base import Batch, Classes, CrossEntropy, MethodOptions, Predictor, PromptMethod
+from atlas_core.methods.base import Classes, Encoder, MethodOptions, PromptMethod
 from atlas_core.methods.prompts import (
     Position,
     context_tokens,
@@ -44,7 +44,7 @@ class CoOp(PromptMethod):
     """Learned context vectors in the text prompt."""
 
     defaults_file = Path(__file__).with_suffix(".yaml")
-    Options: type[CoOpOptions] = CoOpOptions
+    Options = CoOpOptions
     options: CoOpOptions
 
     def __init__(
@@ -73,8 +73,10 @@ class CoOp(PromptMethod):
         if initial_words:
             shared = context_tokens(self.clip, " ".join(initial_words), len(initial_words))
             return shared.repeat(len(self.classes), 1, 1) if self.options.class_specific else shared
-        shape = (self.options.n_ctx, self.clip.text.width)
-        return random_context((len(self.classes), *shape) if self.options.class_specific else shape, generator)
+        shape: tuple[int, ...] = (self.options.n_ctx, self.clip.text.width)
+        if self.options.class_specific:
+            shape = (len(self.classes), *shape)
+        return random_context(shape, generator)
 
     def _place_tokens(self) -> None:
         n_ctx = self.ctx.shape[-2]
@@ -99,11 +101,6 @@ class CoOp(PromptMethod):
             prefix, suffix = self.start[None], self.suffix.index_copy(0, self.slots.reshape(-1), rows)
         return encode_prompts(self.clip.text, self.layout, prefix, suffix, chunks=self.options.text_chunk)
 
-    def loss(self, batch: Batch, cross_entropy: CrossEntropy) -> tuple[Tensor, Tensor]:
-        logits = self.cosine_logits(batch.features, self.text_features())
-        return cross_entropy(logits), logits
-
-    @torch.no_grad()
-    def predictor(self) -> Predictor:
+    def encoder(self) -> Encoder:
         text = self.text_features()
-        return lambda features: self.cosine_logits(features, text)
+        return lambda features: (features, text)

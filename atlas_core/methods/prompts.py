@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from atlas_core.backbone.clip import FrozenClip
+from atlas_core.backbone.text import end_positions
 from atlas_core.errors import AtlasError
 
 Position = Literal["end", "middle", "front"]
@@ -31,7 +32,7 @@ def context_tokens(clip: FrozenClip, text: str, n: int) -> Tensor:
         AtlasError: `text` has fewer than `n` tokens.
     """
     ids = clip.tokenize([text])[0]
-    n_tokens = int(ids.argmax()) - 1
+    n_tokens = n_tokens_of(clip, text)
     if n_tokens < n:
         raise AtlasError(
             f"the initial context {text!r} has {n_tokens} tokens",
@@ -39,6 +40,11 @@ def context_tokens(clip: FrozenClip, text: str, n: int) -> Tensor:
             fix="give a longer ctx_init or a smaller n_ctx",
         )
     return clip.text.token_embedding[ids[1 : 1 + n].to(clip.device)].float().clone()
+
+
+def n_tokens_of(clip: FrozenClip, text: str) -> int:
+    """How many tokens a text has between the start and the end token."""
+    return int(end_positions(clip.text, clip.tokenize([text]))[0]) - 1
 
 
 def random_context(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -59,7 +65,9 @@ class PromptTokens:
     slots: Tensor
 
 
-def prompt_tokens(clip: FrozenClip, names: tuple[str, ...], prefix: str, n_ctx: int, position: Position) -> PromptTokens:
+def prompt_tokens(
+    clip: FrozenClip, names: tuple[str, ...], prefix: str, n_ctx: int, position: Position
+) -> PromptTokens:
     """Token ids of `prefix name.` with the name moved to its position (protocol 1.0; CoOp, section 3.1).
 
     Args:
@@ -73,7 +81,7 @@ def prompt_tokens(clip: FrozenClip, names: tuple[str, ...], prefix: str, n_ctx: 
     before = n_ctx // 2 if position == "middle" else 0
     moved, places = ids.clone(), slots.clone()
     for row, name in enumerate(names):
-        length = int(clip.tokenize([name])[0].argmax()) - 1
+        length = n_tokens_of(clip, name)
         name_ids = ids[row, 1 + n_ctx : 1 + n_ctx + length]
         moved[row, 1 + before : 1 + before + length] = name_ids
         moved[row, 1 + before + length : 1 + n_ctx + length] = ids[row, 1 + before : 1 + n_ctx]

@@ -12,8 +12,8 @@ from atlas_core.methods.base import (
     Batch,
     Classes,
     CrossEntropy,
+    Encoder,
     MethodOptions,
-    Predictor,
     PromptMethod,
     TextReference,
 )
@@ -31,9 +31,15 @@ SEVEN_TEMPLATES = (
 
 
 class ZeroShotOptions(MethodOptions):
-    """`single`: the dataset's own template. `ensemble`: the mean over seven templates and the dataset's own."""
+    """Options of zero-shot CLIP.
+
+    Attributes:
+        prompts: `single`, the dataset's own template; `ensemble`, the mean over seven selected templates.
+        own_template: Whether the ensemble has the dataset's own template too (published: except on ImageNet).
+    """
 
     prompts: Literal["single", "ensemble"] = "single"
+    own_template: bool = True
 
 
 class ZeroShot(PromptMethod):
@@ -49,13 +55,12 @@ class ZeroShot(PromptMethod):
         own = classes.template("coop")
         if options.prompts == "single":
             return TextReference((own,))
-        # The published ensemble adds a dataset's own template unless it is ImageNet's plain one.
-        return TextReference(SEVEN_TEMPLATES if own == "a photo of a {}." else (*SEVEN_TEMPLATES, own))
+        return TextReference((*SEVEN_TEMPLATES, own) if options.own_template else SEVEN_TEMPLATES)
 
     def loss(self, batch: Batch, cross_entropy: CrossEntropy) -> tuple[Tensor, Tensor]:
         raise AtlasError("zero-shot CLIP has nothing to train", fix="leave it at 0 epochs")
 
-    def predictor(self) -> Predictor:
+    def encoder(self) -> Encoder:
         assert self.reference is not None
         text = self.reference
-        return lambda features: self.cosine_logits(features, text)
+        return lambda features: (features, text)

@@ -1,0 +1,163 @@
+"""Transforms: equal to torchvision's where nothing is drawn, equal in distribution where something is."""
+
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms as tv
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy import stats
+
+from atlas_core.features.images import decode_image
+from atlas_core.features.randaugment import OPERATIONS, randaugment
+from atlas_core.features.transforms import (
+    CROP_RATIO,
+    CROP_SCALE,
+    draw_crop,
+    draw_view,
+    normalise,
+    test_transform,
+    view_generator,
+)
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+BICUBIC = tv.InterpolationMode.BICUBIC
+
+Caltech = tuple[Path, list[str]]
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    levels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(levels)
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([16, 32, 33]))
+@settings(max_examples=60, deadline=None)
+def test_the_test_transform_is_torchvisions_whatever_the_shape(width: int, height: int, size: int) -> None:
+    image = noise(width, height)
+    published = tv.Compose([tv.Resize(size, BICUBIC), tv.CenterCrop(size), tv.PILToTensor()])
+    assert torch.equal(test_transform(image, size), published(image))
+
+
+def test_real_photographs_arrive_at_the_model_as_torchvision_would_bring_them(caltech: Caltech) -> None:
+    root, names = caltech
+    published = tv.Compose(
+        [tv.Resize(224, BICUBIC), tv.CenterCrop(224), tv.ToTensor(), tv.Normalize(MEAN, STD)]
+    )
+    for name in names:
+        image = decode_image(root / name)
+        ours = normalise(test_transform(image, 224), MEAN, STD)
+        assert torch.equal(ours, published(image))
+
+
+def test_normalising_a_batch_equals_normalising_each_image() -> None:
+    batch = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8)
+    assert torch.equal(
+        normalise(batch, MEAN, STD), torch.stack([normalise(each, MEAN, STD) for each in batch])
+    )
+
+
+@pytest.mark.parametrize("size", [(300, 200), (120, 500), (500, 90), (224, 224)])
+def test_crops_have_the_distribution_of_random_resized_crop(size: tuple[int, int]) -> None:
+    width, height = size
+    generator, draws = Random(0), 4000
+    ours = np.array([draw_crop(generator, width, height) for _ in range(draws)])
+    torch.manual_seed(0)
+    image = torch.empty(3, height, width)
+    theirs = np.array(
+        [tv.RandomResizedCrop.get_params(image, list(CROP_SCALE), list(CROP_RATIO)) for _ in range(draws)]
+    )[:, [1, 0, 3, 2]]
+    for column in range(4):
+        assert stats.ks_2samp(ours[:, column], theirs[:, column]).pvalue > 1e-3
+    areas, their_areas = (crops[:, 2] * crops[:, 3] for crops in (ours, theirs))
+    assert stats.ks_2samp(areas, their_areas).pvalue > 1e-3
+
+
+def test_an_image_too_long_for_any_crop_gives_the_central_one() -> None:
+    assert draw_crop(Random(0), 1000, 10) == (493, 0, 13, 10)
+    assert draw_crop(Random(0), 10, 1000) == (0, 493, 10, 13)
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 1000))
+@settings(deadline=None)
+def test_a_crop_lies_within_the_image(width: int, height: int, seed: int) -> None:
+    left, top, crop_width, crop_height = draw_crop(Random(seed), width, height)
+    assert 0 <= left < left + crop_width <= width
+    assert 0 <= top < top + crop_height <= height
+
+
+def test_half_of_the_views_are_flipped() -> None:
+    ramp = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8)[None, :, None] * 4, (64, 1, 3)))
+    views = [draw_view(ramp, "ramp", view, 1, 16).float() for view in range(1000)]
+    flipped = sum(bool(view[0, 0, 0] > view[0, 0, -1]) for view in views)
+    assert stats.binomtest(flipped, 1000, 0.5).pvalue > 1e-3
+
+
+def test_a_view_equals_crop_resize_and_flip_by_torchvision() -> None:
+    image = noise(90, 70)
+    for view in range(8):
+        generator = view_generator("a.png", view, 5)
+        left, top, width, height = draw_crop(generator, 90, 70)
+        expected = tv.functional.resized_crop(image, top, left, height, width, [32, 32], BICUBIC)
+        if generator.random() < 0.5:
+            expected = tv.functional.hflip(expected)
+        assert torch.equal(draw_view(image, "a.png", view, 5, 32), tv.functional.pil_to_tensor(expected))
+
+
+@pytest.mark.parametrize("recipe", ["random_resized_crop", "randaugment"])
+def test_key_view_and_seed_each_decide_the_draw(recipe: str) -> None:
+    image = noise(80, 80)
+    first = draw_view(image, "a", 0, 0, 48, recipe)  # type: ignore[arg-type]
+    assert torch.equal(first, draw_view(image, "a", 0, 0, 48, recipe))  # type: ignore[arg-type]
+    for key, view, seed in (("b", 0, 0), ("a", 3, 0), ("a", 0, 3)):
+        assert not torch.equal(first, draw_view(image, key, view, seed, 48, recipe))  # type: ignore[arg-type]
+
+
+def test_neighbouring_seeds_and_views_do_not_share_draws() -> None:
+    # "1" and "12" against "11" and "2": parts are kept apart in the hash.
+    assert view_generator("a", 12, 1).random() != view_generator("a", 2, 11).random()
+
+
+def test_draws_are_the_same_in_every_process() -> None:
+    program = (
+        "from atlas_core.features.transforms import view_generator as g\n"
+        "print(g('images/é.jpg', 3, 1).random())"
+    )
+    outputs = {
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    }
+    assert outputs == {f"{view_generator('images/é.jpg', 3, 1).random()}\n"}
+
+
+def test_randaugment_applies_every_operation_to_every_image_shape() -> None:
+    for index, (operation, low, high) in enumerate(OPERATIONS):
+        image = noise(50, 40, index)
+        changed = operation(image, low + (high - low) / 3, Random(index))
+        assert (changed.size, changed.mode) == (image.size, "RGB")
+        assert not np.array_equal(np.asarray(changed), np.asarray(image)) or index in (0, 1)
+
+
+def test_randaugment_draws_all_sixteen_operations_evenly() -> None:
+    flat = Image.new("RGB", (16, 16), (90, 90, 90))
+    counts = np.zeros(len(OPERATIONS))
+    generator = Random(0)
+    for _ in range(1600):
+        counts[int(generator.random() * len(OPERATIONS))] += 1
+    assert stats.chisquare(counts).pvalue > 1e-3
+    assert randaugment(flat, Random(1)).size == (16, 16)
+
+
+def test_randaugment_view_is_the_whole_image_squashed_before_the_operations() -> None:
+    image = noise(100, 30)
+    squashed = image.resize((32, 32), Image.Resampling.BICUBIC)
+    expected = randaugment(squashed, view_generator("k", 2, 9))
+    assert np.array_equal(
+        draw_view(image, "k", 2, 9, 32, "randaugment").permute(1, 2, 0), np.asarray(expected)
+    )

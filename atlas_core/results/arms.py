@@ -18,7 +18,7 @@ _FACTORS: dict[str, Callable[[Any], str]] = {
     "period": lambda value: "K=∞" if value is None else f"K={value}",
     "mix": lambda value: f"ε={value:g}" if value is not None else "",
     "temperature": lambda value: "T=model's" if value is None else f"T={value:g}",
-    "shots": lambda value: f"{value} shots",
+    "shots": lambda value: "1 shot" if value == 1 else f"{value} shots",
     "backbone": lambda value: str(value),
     "variant": lambda value: f"variant {value}",
 }

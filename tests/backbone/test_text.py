@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -176,10 +177,8 @@ def test_class_specific_contexts_in_front_may_be_prefixes_of_their_own() -> None
 @pytest.mark.parametrize("custom_text", [False, True])
 @pytest.mark.parametrize("quick_gelu", [False, True])
 @pytest.mark.parametrize("text", [{}, {"ls_init_value": 0.5}, {"pool_type": "eos", "eos_id": 49407}])
-def test_equals_open_clip_on_plain_texts(
-    custom_text: bool, quick_gelu: bool, text: dict[str, object]
-) -> None:
-    sizes = {"seed": 5, "custom_text": custom_text, "quick_gelu": quick_gelu, "text": text}
+def test_equals_open_clip_on_plain_texts(custom_text: bool, quick_gelu: bool, text: dict[str, Any]) -> None:
+    sizes: dict[str, Any] = {"seed": 5, "custom_text": custom_text, "quick_gelu": quick_gelu, "text": text}
     model, clip = small_open_clip(**sizes), small_clip(**sizes)
     prompts = [f"a photo of a {name}." for name in NAMES] + [""]
     assert_same([clip.encode_text(prompts)], [model.encode_text(clip.tokenize(prompts))])
@@ -236,9 +235,13 @@ def test_a_position_outside_the_suffix_is_refused() -> None:
         ({"replace": {1: torch.zeros(3, 2, 32)}}, "block 1"),
     ],
 )
-def test_shapes_that_do_not_fit_the_layout_are_refused(change: dict[str, object], message: str) -> None:
+def test_shapes_that_do_not_fit_the_layout_are_refused(change: dict[str, Any], message: str) -> None:
     clip = clip_of(torch.float32)
     layout = build_layout(clip.text, ids_of(clip, ["cat", "dog"], 2), 3)
-    arguments = {"prefix": torch.zeros(1, 3, 32), "suffix": torch.zeros(layout.n_tokens, 32), **change}
+    arguments: dict[str, Any] = {
+        "prefix": torch.zeros(1, 3, 32),
+        "suffix": torch.zeros(layout.n_tokens, 32),
+        **change,
+    }
     with pytest.raises(ValueError, match=message):
         encode_prompts(clip.text, layout, **arguments)

@@ -13,5 +13,16 @@ METHODS: Registry[type[PromptMethod]] = Registry("method", "atlas.methods")
 for _name, _target, _summary in (
     ("zero_shot", "zero_shot:ZeroShot", "CLIP with hand-written prompts, no learning"),
     ("coop", "coop:CoOp", "learned context vectors in the text prompt"),
+    ("cocoop", "cocoop:CoCoOp", "CoOp's context shifted by each image through a small network"),
+    ("kgcoop", "kgcoop:KgCoOp", "CoOp kept near the features of hand-written prompts"),
+    ("prograd", "prograd:ProGrad", "CoOp whose gradient may not go against the zero-shot model"),
+    ("tcp", "tcp:TCP", "prompts made of each class's frozen text feature, inside the text tower"),
+    ("dept_coop", "dept:DePTCoOp", "DePT over CoOp: a class-bound linear head beside the prompts"),
+    ("dept_cocoop", "dept:DePTCoCoOp", "DePT over CoCoOp"),
+    ("dept_kgcoop", "dept:DePTKgCoOp", "DePT over KgCoOp"),
+    ("maple", "maple:MaPLe", "deep text prompts and visual prompts coupled to them"),
+    ("promptsrc", "promptsrc:PromptSRC", "deep prompts in both towers, held near the frozen model"),
+    ("ivlp", "ivlp:IVLP", "deep prompts in both towers, independent of each other"),
+    ("vpt", "vpt:VPT", "prompts in the image tower alone, shallow or deep"),
 ):
     METHODS.add_lazy(_name, f"atlas_core.methods.{_target}", _summary)

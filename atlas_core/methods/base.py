@@ -17,7 +17,7 @@ from atlas_core.errors import AtlasError
 # (logits [B, C]) → scalar: the run's supervision. A stacked batch of n·B rows repeats the labels n times.
 CrossEntropy = Callable[[Tensor], Tensor]
 Predictor = Callable[[Tensor], Tensor]
-# Images (raw features [B, D] or pixels [B, 3, H, W]) → raw image features [B, D] and raw class features [C, D]
+# Images (raw features [B, D], or pixels [B, 3, H, W]) → raw image features [B, D] and class features [C, D]
 # ([B, C, D] where they depend on the image).
 Encoder = Callable[[Tensor], tuple[Tensor, Tensor]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -44,7 +45,7 @@ class CoOp(PromptMethod):
     """Learned context vectors in the text prompt."""
 
     defaults_file = Path(__file__).with_suffix(".yaml")
-    Options = CoOpOptions
+    Options: ClassVar[type[CoOpOptions]] = CoOpOptions
     options: CoOpOptions
 
     def __init__(
@@ -78,10 +79,15 @@ class CoOp(PromptMethod):
             shape = (len(self.classes), *shape)
         return random_context(shape, generator)
 
+    def prompt_prefix(self) -> str:
+        """The text in front of the name whose first M tokens the context replaces."""
+        return " ".join(words(self.options.ctx_init)) or placeholder(self.options.n_ctx)
+
     def _place_tokens(self) -> None:
         n_ctx = self.ctx.shape[-2]
-        prefix = " ".join(words(self.options.ctx_init)) or placeholder(n_ctx)
-        tokens = prompt_tokens(self.clip, self.classes.names, prefix, n_ctx, self.options.position)
+        tokens = prompt_tokens(
+            self.clip, self.classes.names, self.prompt_prefix(), n_ctx, self.options.position
+        )
         # A shared context in front of the name is the same for every class, so the tower encodes it once.
         self.shares_prefix = self.options.position == "end" and not self.options.class_specific
         n_prefix = 1 + n_ctx if self.shares_prefix else 1

@@ -1,0 +1,106 @@
+"""ProGrad: CoOp whose gradient may not go against the zero-shot model (Zhu et al., ICCV 2023)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from atlas_core.errors import AtlasError
+from atlas_core.methods.base import Batch, Classes, CrossEntropy, MethodOptions, TextReference
+from atlas_core.methods.coop import CoOp, CoOpOptions
+from atlas_core.methods.prompts import context_tokens, placeholder, random_context, words
+
+
+class ProGradOptions(CoOpOptions):
+    """CoOp's options (whose `ctx_init` is not used), and ProGrad's own.
+
+    Attributes:
+        initial: `template`: zeros, then the words in front of the name in the data set's ProGrad template;
+            `random`: N(0, 0.02²), as CoOp.
+        projection: λ, how much of the conflicting part of the gradient is taken away.
+        temperature: T of the distillation loss.
+    """
+
+    initial: Literal["template", "random"] = "template"
+    projection: float = Field(1.0, ge=0)
+    temperature: float = Field(1.0, gt=0)
+
+
+class ProGrad(CoOp):
+    """CoOp with the cross-entropy's gradient projected where it conflicts with the zero-shot model's (eq. 4).
+
+    The loss is the cross-entropy alone. L_kl = −T²·mean_i Σ_c softmax(zᵗ/T)_c · log softmax(z/T)_c, with the
+    zero-shot logits zᵗ of the same features, only steers: see `project`.
+    """
+
+    defaults_file = Path(__file__).with_suffix(".yaml")
+    Options: ClassVar[type[ProGradOptions]] = ProGradOptions
+    options: ProGradOptions
+    distillation: Tensor
+
+    @classmethod
+    def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference:
+        return TextReference((classes.template("prograd"),))
+
+    def prompt_prefix(self) -> str:
+        if self.options.initial == "random":
+            return placeholder(self.options.n_ctx)
+        own = words(self.classes.template("prograd").partition("{}")[0])
+        missing = self.options.n_ctx - len(own)
+        if missing < 0:
+            raise AtlasError(
+                f"{self.options.n_ctx} context vectors for the {len(own)} words {' '.join(own)!r}",
+                expected=f"n_ctx of at least {len(own)}",
+                fix="raise n_ctx, or set `initial: random`",
+            )
+        return " ".join([placeholder(missing), *own]).strip()
+
+    def initial_context(self, generator: torch.Generator) -> Tensor:
+        n_ctx, width = self.options.n_ctx, self.clip.text.width
+        count = (len(self.classes),) if self.options.class_specific else ()
+        if self.options.initial == "random":
+            return random_context((*count, n_ctx, width), generator)
+        own = words(self.classes.template("prograd").partition("{}")[0])
+        start = torch.zeros(n_ctx, width)
+        if own:
+            # As many tokens as words: where a comma makes one more, the last stays in the prompt as it is.
+            start[n_ctx - len(own) :] = context_tokens(self.clip, " ".join(own), len(own)).cpu()
+        return start.expand(*count, n_ctx, width).clone()
+
+    def loss(self, batch: Batch, cross_entropy: CrossEntropy) -> tuple[Tensor, Tensor]:
+        loss, logits = super().loss(batch, cross_entropy)
+        assert self.reference is not None, "the method was built without its text reference"
+        temperature = self.options.temperature
+        teacher = self.cosine_logits(batch.features, self.reference).to(logits.dtype)
+        soft = (teacher / temperature).softmax(dim=-1)
+        log_probabilities = (logits / temperature).log_softmax(dim=-1)
+        self.distillation = -(temperature**2) * (soft * log_probabilities).sum(dim=-1).mean()
+        return loss, logits
+
+    def backward(self, loss: Tensor) -> None:
+        parameters = [each for each in self.parameters() if each.requires_grad]
+        directions = torch.autograd.grad(self.distillation, parameters, retain_graph=True)
+        gradients = torch.autograd.grad(loss, parameters)
+        for parameter, gradient, direction in zip(parameters, gradients, directions, strict=True):
+            parameter.grad = project(gradient, direction, self.options.projection)
+        del self.distillation
+
+
+def project(gradient: Tensor, direction: Tensor, amount: float) -> Tensor:
+    """a − λ(a·b̂)b̂ where a·b̂ < 0, else a; b̂ = b/‖b‖ over the whole tensor (eq. 4).
+
+    Args:
+        gradient: a, the cross-entropy's, of any shape.
+        direction: b, the distillation's, of the same shape. Zero: a is returned.
+        amount: λ; 1 takes the conflicting part away altogether.
+    """
+    norm = torch.linalg.vector_norm(direction)
+    if norm == 0:
+        return gradient
+    unit = direction / norm
+    along = (gradient * unit).sum()
+    return gradient - amount * along * unit if along < 0 else gradient

@@ -1,0 +1,133 @@
+"""TCP: prompts made of each class's frozen text feature, inside the text tower (Yao et al., CVPR 2024)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from atlas_core.backbone.clip import FrozenClip
+from atlas_core.backbone.text import build_layout, embed_tokens, encode_prompts
+from atlas_core.errors import AtlasError
+from atlas_core.methods.base import Classes, Encoder, MethodOptions, PromptMethod, TextReference
+from atlas_core.methods.kgcoop import distance_to_reference
+from atlas_core.methods.layers import linear
+from atlas_core.methods.prompts import context_tokens, placeholder, random_context, words
+
+_PLACES = placeholder(4)  # how the published prompts mark the context's places
+
+
+class TCPOptions(MethodOptions):
+    """Options of TCP.
+
+    Attributes:
+        n_ctx: Context vectors M, and class-aware vectors that take their places.
+        ctx_init: Words whose embeddings the context starts from; empty for random N(0, 0.02²).
+        inject_at: Text block (0-based) at whose input the class-aware vectors replace the context; None for
+            two thirds of the tower, which is 8 of CLIP's 12.
+        reduction: The class-aware network's hidden layer has D // reduction units.
+        weight: λ of the distance to the hand-written prompts.
+        text_chunk: Classes encoded at a time with recomputation in the backward pass; None for all at once.
+    """
+
+    n_ctx: int = Field(4, ge=1, le=64)
+    ctx_init: str = ""
+    inject_at: int | None = Field(None, ge=1)
+    reduction: int = Field(4, ge=1)
+    weight: float = Field(8.0, ge=0)
+    text_chunk: int | None = Field(None, ge=1)
+
+
+class TCP(PromptMethod):
+    """KgCoOp's loss, with T_c = W₂·quickgelu(W₁·g⁰_c) in place of the context from block 8 on (section 3.3).
+
+    Below that block the start token and the context are the same for every class and computed once; from it
+    on the context's positions belong to their class.
+    """
+
+    defaults_file = Path(__file__).with_suffix(".yaml")
+    Options: ClassVar[type[TCPOptions]] = TCPOptions
+    options: TCPOptions
+
+    def __init__(
+        self,
+        clip: FrozenClip,
+        classes: Classes,
+        options: MethodOptions,
+        *,
+        generator: torch.Generator,
+        reference: Tensor | None = None,
+    ) -> None:
+        super().__init__(clip, classes, options, generator=generator, reference=reference)
+        n_ctx, width, hidden = self.options.n_ctx, clip.text.width, clip.embed_dim // self.options.reduction
+        initial = words(self.options.ctx_init)
+        context = (
+            context_tokens(clip, " ".join(initial), n_ctx)
+            if initial
+            else random_context((n_ctx, width), generator)
+        )
+        self.ctx = nn.Parameter(context.to(clip.device))
+        self.hidden = linear(clip.embed_dim, max(1, hidden), generator).to(clip.device)
+        self.prompts = linear(max(1, hidden), n_ctx * width, generator).to(clip.device)
+        self.inject_at = injection_block(clip, self.options.inject_at)
+        template = prompt_template(classes, n_ctx)
+        ids = clip.tokenize([template.format(name) for name in classes.names])
+        self.layout = build_layout(clip.text, ids, 1 + n_ctx)
+        self.start = embed_tokens(clip.text, ids[0, :1])
+        self.suffix = embed_tokens(clip.text, self.layout.token_ids)
+
+    @classmethod
+    def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference:
+        return TextReference((classes.template("tcp"),))
+
+    def class_prompts(self) -> Tensor:
+        """The class-aware vectors T, [C, M, W], of the classes' frozen features (section 3.3)."""
+        assert self.reference is not None, "the method was built without its text reference"
+        hidden = self.hidden(self.reference.to(self.ctx.dtype))
+        made: Tensor = self.prompts(hidden * torch.sigmoid(1.702 * hidden))
+        return made.view(len(self.classes), *self.ctx.shape)
+
+    def text_features(self) -> Tensor:
+        """Raw class features [C, D]."""
+        prefix = torch.cat([self.start, self.ctx.to(self.start.dtype)])
+        replace = {self.inject_at: self.class_prompts()}
+        chunks = self.options.text_chunk
+        return encode_prompts(
+            self.clip.text, self.layout, prefix, self.suffix, replace=replace, chunks=chunks
+        )
+
+    def encoder(self) -> Encoder:
+        text = self.text_features()
+        return lambda features: (features, text)
+
+    def regulariser(self, image: Tensor, text: Tensor) -> Tensor:
+        return self.options.weight * distance_to_reference(text, self.reference)
+
+
+def prompt_template(classes: Classes, n_ctx: int) -> str:
+    """The prompt whose first tokens the context takes: family `tcp_prompt`, or `coop` from its name on."""
+    own = classes.templates.get("tcp_prompt")
+    if own is None:
+        coop = classes.template("coop")
+        own = f"{_PLACES} {coop[coop.index('{}') :]}"
+    return placeholder(n_ctx) + own.removeprefix(_PLACES) if own.startswith(_PLACES) else own
+
+
+def injection_block(clip: FrozenClip, wanted: int | None) -> int:
+    """The block whose input the class-aware vectors enter.
+
+    Raises:
+        AtlasError: The text tower has no such block.
+    """
+    layers = clip.text.layers
+    block = max(1, round(layers * 8 / 12)) if wanted is None else wanted
+    if block >= layers:
+        raise AtlasError(
+            f"text block {block} for TCP's class-aware prompts",
+            expected=f"1 to {layers - 1}, in a tower of {layers} blocks",
+            fix="set `inject_at` lower, or leave it out for two thirds of the tower",
+        )
+    return block

@@ -53,7 +53,7 @@ class PlainClip:
         return torch.stack(features)
 
     def image(self, pixels: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor] = ()) -> Tensor:
-        """Raw features [B, D]; `prompts` [n, W] after the patches, `deep[j]` in their place at block j + 1."""
+        """Raw features [B, D]; `prompts` [n, W] after the patches, `deep[j]` at block j + 1 instead."""
         kernel = self.state["visual.conv1.weight"]
         size = kernel.shape[-1]
         features = []

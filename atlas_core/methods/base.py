@@ -37,16 +37,19 @@ class TextReference:
         normalise_each: Normalise every template's feature before averaging (zero-shot ensembles do, PromptSRC
             does not).
         keep_each: Keep one feature a template, [K, C, D], instead of the average [C, D].
+        sentences_file: JSON of sentences by class name that take the templates' place (`read_sentences`).
     """
 
     templates: tuple[str, ...]
     normalise_each: bool = True
     keep_each: bool = False
+    sentences_file: Path | None = None
 
     @property
     def label(self) -> str:
-        """Part of a node's name: the template itself, or how many there are."""
+        """Part of a node's name: the template itself, or how many there are, or that there are sentences."""
         prompts = self.templates[0] if len(self.templates) == 1 else f"{len(self.templates)} templates"
+        prompts = prompts if self.sentences_file is None else "sentences"
         return (
             prompts.replace("/", "-")
             + ("" if self.normalise_each else ", raw")

@@ -49,8 +49,9 @@ class PromptSRC(IVLP):
     options: PromptSRCOptions
 
     @classmethod
-    def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference:
-        return TextReference(SIXTY_TEMPLATES, normalise_each=False)
+    def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference | None:
+        # Prediction does without it, so it is not made for classes that are only predicted.
+        return TextReference(SIXTY_TEMPLATES, normalise_each=False) if classes.trained else None
 
     def loss(self, batch: Batch, cross_entropy: CrossEntropy) -> tuple[Tensor, Tensor]:
         """Cross-entropy + λ₁ mean|g − g⁰| + λ₂ mean|f − f⁰| + KL(p⁰ ‖ p) / (B·C), eqs. 4 to 6."""

@@ -22,6 +22,7 @@ for _name, _target, _summary in (
     ("dept_kgcoop", "dept:DePTKgCoOp", "DePT over KgCoOp"),
     ("maple", "maple:MaPLe", "deep text prompts and visual prompts coupled to them"),
     ("promptsrc", "promptsrc:PromptSRC", "deep prompts in both towers, held near the frozen model"),
+    ("coprompt", "coprompt:CoPrompt", "MaPLe with adapters, consistent with the frozen model"),
     ("ivlp", "ivlp:IVLP", "deep prompts in both towers, independent of each other"),
     ("vpt", "vpt:VPT", "prompts in the image tower alone, shallow or deep"),
 ):

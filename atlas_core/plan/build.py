@@ -15,6 +15,7 @@ from atlas_core.labels.base import SOURCES
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.methods.base import Classes, TextReference, parse_options
 from atlas_core.methods.registry import METHODS
+from atlas_core.methods.sentences import sentences_digest
 from atlas_core.plan.node import Node
 from atlas_core.plan.run import Run
 from atlas_core.protocols.protocol import PROTOCOLS, Evaluation, Training
@@ -87,7 +88,9 @@ class _Builder:
         runtime = {"spec": plain, "folder": str(spec.path(self.placement.data_path))}
         source = plain["source"] or {}
         modules = [f"atlas_core.datasets.{source['generator']}"] if source.get("generator") else []
-        fetch = self._node("fetch", spec.name, {"source": source, "folder": spec.folder}, {}, runtime, modules)
+        fetch = self._node(
+            "fetch", spec.name, {"source": source, "folder": spec.folder}, {}, runtime, modules
+        )
         layout = {each: plain[each] for each in ("name", "layout", "image_folder", "split_file", "options")}
         reader = READERS.module(spec.layout)
         return self._node("index", spec.name, layout, {"fetch": fetch}, runtime, [reader]), spec
@@ -101,7 +104,11 @@ class _Builder:
             "normalise_each": reference.normalise_each,
             "keep_each": reference.keep_each,
         }
-        return self._node("text_features", f"{dataset}/{subset}/{label}", config, {"index": index}, self._at(index))
+        runtime = self._at(index)
+        if reference.sentences_file is not None:
+            config["sentences_sha256"] = sentences_digest(reference.sentences_file)
+            runtime["sentences_file"] = str(reference.sentences_file.absolute())
+        return self._node("text_features", f"{dataset}/{subset}/{label}", config, {"index": index}, runtime)
 
     def _images(self, stage: str, dataset: str, label: str, config: dict[str, Any]) -> Node:
         index, _ = self._dataset(dataset)
@@ -155,7 +162,9 @@ class _Builder:
         if run.supervision is not None:
             inputs |= self._training_inputs(run, recipe, inputs["classes"])
             modules.append(SOURCES.module(run.supervision.source))
-        return self._node("tune", run.name(spec.name), config, inputs, self._at_backbone(), modules, run.family(spec.name))
+        return self._node(
+            "tune", run.name(spec.name), config, inputs, self._at_backbone(), modules, run.family(spec.name)
+        )
 
     def _recipe(self, run: Run) -> tuple[Recipe, dict[str, Any]]:
         return resolve_recipe(
@@ -167,13 +176,13 @@ class _Builder:
             options=run.method.options,
         )
 
-    def _class_inputs(self, run: Run, dataset: str, subset: str) -> dict[str, Node]:
+    def _class_inputs(self, run: Run, dataset: str, subset: str, *, trained: bool = True) -> dict[str, Node]:
         """Class names of a class set (with the dataset's own prompt), and the method's frozen text reference."""
         spec = dataset_spec(dataset)
         own = TextReference((spec.template("coop"),))
         inputs = {"classes": self._text(dataset, subset, own, "own")}
         _, options = self._recipe(run)
-        classes = Classes((), spec.templates)
+        classes = Classes((), spec.templates, trained=trained)
         reference = run.method_class.text_reference(parse_options(run.method_class, options), classes)
         if reference == own:
             inputs["reference"] = inputs["classes"]
@@ -207,7 +216,7 @@ class _Builder:
         trained = (target.dataset, target.subset) == (run.training.dataset, run.training.subset)
         stage = run.method_class.image_input if run.method_class.image_input == "pixels" else "image_features"
         inputs = {"run": tune, stage: self._test_images(stage, target)}
-        inputs |= self._class_inputs(run, target.dataset, target.subset)
+        inputs |= self._class_inputs(run, target.dataset, target.subset, trained=trained)
         config = {
             "target": spec.name,
             "subset": target.subset,

@@ -16,6 +16,7 @@ from atlas_core.methods.cocoop import CoCoOp, CoCoOpOptions
 from atlas_core.methods.coop import CoOp, CoOpOptions
 from atlas_core.methods.kgcoop import KgCoOp, KgCoOpOptions
 from atlas_core.methods.layers import FeatureModulation, linear
+from atlas_core.methods.maple import MaPLe, MaPLeOptions
 
 
 class DePTOptions(MethodOptions):
@@ -157,3 +158,15 @@ class DePTCoCoOp(DePT, CoCoOp):
     defaults_file = Path(__file__).with_name("dept_cocoop.yaml")
     Options: ClassVar[type[DePTCoCoOpOptions]] = DePTCoCoOpOptions
     options: DePTCoCoOpOptions
+
+
+class DePTMaPLeOptions(DePTOptions, MaPLeOptions):
+    """MaPLe's options and DePT's."""
+
+
+class DePTMaPLe(DePT, MaPLe):
+    """DePT over MaPLe: the head reads the features of the prompted towers."""
+
+    defaults_file = Path(__file__).with_name("dept_maple.yaml")
+    Options: ClassVar[type[DePTMaPLeOptions]] = DePTMaPLeOptions
+    options: DePTMaPLeOptions

@@ -20,6 +20,7 @@ for _name, _target, _summary in (
     ("dept_coop", "dept:DePTCoOp", "DePT over CoOp: a class-bound linear head beside the prompts"),
     ("dept_cocoop", "dept:DePTCoCoOp", "DePT over CoCoOp"),
     ("dept_kgcoop", "dept:DePTKgCoOp", "DePT over KgCoOp"),
+    ("dept_maple", "dept:DePTMaPLe", "DePT over MaPLe"),
     ("maple", "maple:MaPLe", "deep text prompts and visual prompts coupled to them"),
     ("promptsrc", "promptsrc:PromptSRC", "deep prompts in both towers, held near the frozen model"),
     ("coprompt", "coprompt:CoPrompt", "MaPLe with adapters, consistent with the frozen model"),

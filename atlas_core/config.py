@@ -92,8 +92,8 @@ class StudyConfig(BaseModel):
     targets: tuple[str, ...] = ()
     methods: tuple[MethodConfig, ...] = Field(min_length=1)
     supervisions: tuple[SupervisionConfig, ...] = Field(min_length=1)
-    shots: tuple[int, ...] = Field((16,), min_length=1)
-    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    shots: tuple[int, ...] = Field(default=(16,), min_length=1)
+    seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
     backbone: BackboneConfig = BackboneConfig()
     views: ViewsConfig = ViewsConfig()
     training: dict[str, Any] = {}
@@ -167,7 +167,7 @@ class Placement(BaseModel):
     store: Path | None = None
     data_root: Path | None = None
     workers: int = Field(default_factory=lambda: max(1, os.cpu_count() or 1), ge=0)
-    threads: int = Field(1, ge=1)
+    threads: int = Field(default=1, ge=1)
     device: str = "auto"
 
     @property
@@ -190,31 +190,90 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in data_path("presets").glob("*.yaml"))
 
 
+def study_title(study: str, preset: str) -> str:
+    """The preset that a study's name and a preset's name stand for: ("base-to-new", "demo") → "base-to-new-demo".
+
+    A YAML file and the full name of a preset stand for themselves.
+    """
+    if study.endswith((".yaml", ".yml")):
+        return study
+    title = study.replace("_", "-")
+    return title if title in preset_names() else f"{title}-{preset}"
+
+
 def load_study(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> StudyConfig:
     """A study from a preset's name or a YAML file, with overrides on top.
 
     Args:
         name_or_path: A preset ("base-to-new-demo") or a path to a YAML file.
-        overrides: Fields of `StudyConfig` that replace the file's; None values are left out.
+        overrides: Fields of `StudyConfig` that replace the file's; mappings (`training`, `views`, `backbone`) are
+            merged, None values are left out.
 
     Raises:
         AtlasError: No such study, or the YAML does not describe one; names the field and what it may hold.
     """
+    path, raw = _read_preset(name_or_path)
+    if "studies" in raw:
+        raise AtlasError(f"{path.stem} is a benchmark of several studies", fix="name one of its studies")
+    return validate_study(_merged(raw, overrides or {}), where=str(path))
+
+
+def load_studies(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> list[StudyConfig]:
+    """Like `load_study`, but a benchmark (a YAML with a list `studies` of presets or files) gives all of its studies.
+
+    Overrides go to every study that has the field's protocol in common: `datasets` to those with datasets,
+    `source` and `targets` to those with a source.
+    """
+    path, raw = _read_preset(name_or_path)
+    if "studies" not in raw:
+        return [validate_study(_merged(raw, overrides or {}), where=str(path))]
+    unknown = sorted(set(raw) - {"studies", "description"})
+    if unknown or not isinstance(raw["studies"], list) or not raw["studies"]:
+        raise AtlasError(
+            f"benchmark {path}: " + (f"unknown field {unknown[0]!r}" if unknown else "`studies` is no list"),
+            expected="studies: [preset or YAML file, …] and an optional description",
+        )
+    return [_load_member(path, str(member), overrides or {}) for member in raw["studies"]]
+
+
+def _load_member(benchmark: Path, member: str, overrides: Mapping[str, Any]) -> StudyConfig:
+    """One study of a benchmark; a relative file is looked for beside the benchmark's."""
+    where = benchmark.parent / member if member.endswith((".yaml", ".yml")) else Path(member)
+    path, raw = _read_preset(where)
+    transfer = raw.get("protocol") in ("cross_dataset", "domain_generalization")
+    foreign = {"datasets"} if transfer else {"source", "targets"}
+    kept = {field: value for field, value in overrides.items() if field not in foreign}
+    return validate_study(_merged(raw, kept), where=str(path))
+
+
+def _read_preset(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         path = data_path("presets", f"{name_or_path}.yaml")
         if not path.is_file():
-            raise unknown_name("preset", str(name_or_path), preset_names())
+            raise unknown_name("study", str(name_or_path), preset_names())
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AtlasError(f"study {path} cannot be read: {error.strerror}", fix="check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise AtlasError(f"study {path} cannot be read: {error}", fix="check the path") from error
     except yaml.YAMLError as error:
-        raise AtlasError(f"study {path} is no valid YAML: {error}", fix="correct the line it names") from error
+        raise AtlasError(
+            f"study {path} is no valid YAML: {error}", fix="correct the line it names"
+        ) from error
     if not isinstance(raw, dict):
         raise AtlasError(f"study {path} is a {type(raw).__name__}", expected="a mapping of fields to values")
-    raw.update({field: value for field, value in (overrides or {}).items() if value is not None})
-    return validate_study(raw, where=str(path))
+    return path, raw
+
+
+def _merged(raw: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`raw` with overrides on top; mappings are merged."""
+    merged = dict(raw)
+    for field, value in overrides.items():
+        if value is None:
+            continue
+        both_mappings = isinstance(value, Mapping) and isinstance(merged.get(field), Mapping)
+        merged[field] = _merged(merged[field], value) if both_mappings else value
+    return merged
 
 
 def validate_study(raw: Mapping[str, Any], where: str) -> StudyConfig:

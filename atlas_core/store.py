@@ -10,6 +10,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -204,10 +205,8 @@ class Store:
         trash = self.root / ".tmp"
         trash.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix="discarded-", dir=trash)) / folder.name
-        try:
+        with suppress(FileNotFoundError):  # somebody else removed it first
             os.rename(folder, aside)
-        except FileNotFoundError:
-            pass  # somebody else removed it first
         shutil.rmtree(aside.parent, ignore_errors=True)
 
 

@@ -1,0 +1,1 @@
+"""Prefect tasks: one a stage, each a thin cover over a group of jobs."""

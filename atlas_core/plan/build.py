@@ -198,7 +198,6 @@ class _Builder:
             inputs["pixels"] = self._training_images("pixels", run, recipe)
         soft = {"temperature": run.supervision.temperature}
         suffix = "" if run.supervision.temperature is None else f"/temperature{run.supervision.temperature:g}"
-        source = run.supervision.source
         if "csl" in run.supervision.needs:
             place = classes.name.removeprefix("text_features/").removesuffix("/own")
             inputs["csl"] = self._node("csl", place + suffix, soft, {"text_features": classes})

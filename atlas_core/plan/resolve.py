@@ -41,6 +41,7 @@ class Resolver:
     store: Store
     _fresh: dict[str, NodeState] = field(default_factory=dict)
     _families: dict[str, list[Manifest]] | None = None
+    _code: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
 
     def states(self) -> dict[str, NodeState]:
         """The state of every node by name."""
@@ -85,7 +86,7 @@ class Resolver:
             "stage": node.stage,
             "config": node.config,
             "inputs": {role: _ref(states[each.name]).digest for role, each in node.inputs.items()},
-            "code": code_digests(node.modules),
+            "code": self._code_of(node),
         }
         if stage.source is not None:
             parts["source"] = stage.source(node.config, node.runtime)
@@ -93,6 +94,12 @@ class Resolver:
         if manifest is None or (stage.usable is not None and not stage.usable(node.runtime)):
             return NodeState(self._absent(node), parts, None)
         return NodeState("fresh", parts, manifest)
+
+    def _code_of(self, node: Node) -> dict[str, str]:
+        """Digests of the node's code, read once: a study runs under one version of the code."""
+        if node.modules not in self._code:
+            self._code[node.modules] = code_digests(node.modules)
+        return self._code[node.modules]
 
     def _absent(self, node: Node) -> Status:
         return "stale" if self.family(node) else "missing"

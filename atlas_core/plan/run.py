@@ -25,7 +25,7 @@ class Run:
     seed: int
 
     def name(self, dataset: str) -> str:
-        """"digits/base/16-shot/coop/atlas_csl(period=3)/seed1"."""
+        """ "digits/base/16-shot/coop/atlas_csl(period=3)/seed1"."""
         return self._name(dataset, with_parameters=True)
 
     def family(self, dataset: str) -> str:
@@ -42,7 +42,7 @@ class Run:
 
 
 def supervision_parameters(supervision: SupervisionConfig) -> str:
-    """"(mix=0.5,period=3)": what differs from the defaults of this supervision, empty when nothing does."""
+    """ "(mix=0.5,period=3)": what differs from the defaults of this supervision, empty when nothing does."""
     plain = SupervisionConfig.model_validate(supervision.label)
     differing = [
         f"{field}={getattr(supervision, field):g}"

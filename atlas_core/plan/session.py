@@ -34,6 +34,11 @@ class JobGroup:
     cached: bool
 
     @property
+    def size(self) -> str:
+        """ "1 job", "12 jobs"."""
+        return f"{len(self.jobs)} job{'s' if len(self.jobs) > 1 else ''}"
+
+    @property
     def key(self) -> str:
         """One key for the group, from its jobs' keys."""
         return sha256_of([self.stage, *sorted(job.key for job in self.jobs)])
@@ -97,7 +102,12 @@ class StudySession:
                 fix="correct the cause and run the study again; everything that was finished is kept",
             )
         manifest = self.states()[self.graph.aggregate.name].manifest
-        assert manifest is not None
+        if manifest is None:
+            raise AtlasError(
+                f"artifacts of study {self.study.name} disappeared from {self.resolver.store.root} while it ran",
+                expected="a store that nobody deletes from during a study",
+                fix="run the study again",
+            )
         return manifest.key
 
     def _groups(self, nodes: list[Node], states: dict[str, NodeState]) -> list[JobGroup]:

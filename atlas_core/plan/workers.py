@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import logging
 import os
 import signal
-import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
-from threading import Lock
+from threading import Lock, Thread
 
 import torch
 
@@ -97,7 +96,10 @@ def _pool(workers: int, threads: int) -> ProcessPoolExecutor:
     with _lock:
         if (workers, threads) not in _pools:
             _pools[workers, threads] = ProcessPoolExecutor(
-                workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(threads, os.getpid())
+                workers,
+                mp_context=get_context("spawn"),
+                initializer=_start_worker,
+                initargs=(threads, os.getpid()),
             )
         return _pools[workers, threads]
 
@@ -113,8 +115,14 @@ def _close_pools() -> None:
 def _start_worker(threads: int, parent: int) -> None:
     torch.set_num_threads(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    if sys.platform == "linux":
-        # A killed parent takes its workers along, so nothing keeps writing or holding a GPU.
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+    Thread(target=_follow_parent, args=(parent,), daemon=True).start()
+
+
+def _follow_parent(parent: int) -> None:
+    """End this process when its parent is gone: a killed parent must not leave one that writes or holds a GPU.
+
+    A thread that looks, because the kernel's parent-death signal follows the parent's thread, not its process.
+    """
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

@@ -32,12 +32,16 @@ class Training:
 
 PROTOCOLS: Registry[Callable[[StudyConfig], Iterator[Training]]] = Registry("protocol", "atlas.protocols")
 PROTOCOLS.add_lazy(
-    "base_to_new", "atlas_core.protocols.base_to_new:trainings", "train on half of the classes, test on both halves"
+    "base_to_new",
+    "atlas_core.protocols.base_to_new:trainings",
+    "train on half of the classes, test on both halves",
 )
 PROTOCOLS.add_lazy("few_shot", "atlas_core.protocols.few_shot:trainings", "all classes, 1 to 16 images each")
 PROTOCOLS.add_lazy(
     "cross_dataset", "atlas_core.protocols.transfer:trainings", "train on a source, test on other datasets"
 )
 PROTOCOLS.add_lazy(
-    "domain_generalization", "atlas_core.protocols.transfer:trainings", "train on a source, test on shifted domains"
+    "domain_generalization",
+    "atlas_core.protocols.transfer:trainings",
+    "train on a source, test on shifted domains",
 )

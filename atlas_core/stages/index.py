@@ -49,7 +49,9 @@ def write_index(index: DatasetIndex, hashes: list[str], out: Path) -> None:
 def read_index(folder: Path, root: Path) -> DatasetIndex:
     """The index artifact in `folder`, with images under `root`."""
     description = json.loads((folder / "dataset.json").read_text())
-    rows = pq.read_table(folder / "items.parquet", columns=["path", "label", "class_name", "split"]).to_pylist()
+    rows = pq.read_table(
+        folder / "items.parquet", columns=["path", "label", "class_name", "split"]
+    ).to_pylist()
     items = tuple(Item(**row) for row in rows)
     return DatasetIndex(description["name"], root, items, tuple(description["class_names"]))
 

@@ -95,7 +95,11 @@ for _name, _target, _summary in (
     ("fetch", "fetch:FETCH", "brings a dataset's files onto the disk"),
     ("index", "index:INDEX", "reads a dataset's layout: images, labels, class names"),
     ("text_features", "text_features:TEXT_FEATURES", "frozen text features of hand-written prompts"),
-    ("image_features", "image_features:IMAGE_FEATURES", "frozen image features of test images or training views"),
+    (
+        "image_features",
+        "image_features:IMAGE_FEATURES",
+        "frozen image features of test images or training views",
+    ),
     ("pixels", "pixels:PIXELS", "decoded, resized images for methods that learn visual prompts"),
     ("csl", "soft_labels:CSL", "class-wise soft labels"),
     ("isl", "soft_labels:ISL", "instance-wise soft labels"),

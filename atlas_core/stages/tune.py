@@ -22,11 +22,11 @@ from atlas_core.labels.schedule import Supervisor
 from atlas_core.methods.base import Batch, Classes, PromptMethod, parse_options
 from atlas_core.methods.registry import METHODS
 from atlas_core.results.schemas import rows_to_table
+from atlas_core.stages.pixel_reader import pixel_reader
 from atlas_core.stages.runtime import backbone_config
 from atlas_core.stages.soft_labels import SOFT_LABEL_FILE
 from atlas_core.stages.stage import Stage, StageContext
 from atlas_core.stages.tensors import read_text_features
-from atlas_core.stages.pixel_reader import pixel_reader
 from atlas_core.training.checkpoint import read_tensors, write_tensors
 from atlas_core.training.data import TrainingData
 from atlas_core.training.loop import EpochCurve, Resumption, Teacher, train
@@ -84,7 +84,9 @@ def build_method(
     """
     method_class = METHODS.get(config["method"])
     text = read_text_features(inputs["classes"])
-    reference = read_text_features(inputs["reference"]).features.to(clip.device) if "reference" in inputs else None
+    reference = (
+        read_text_features(inputs["reference"]).features.to(clip.device) if "reference" in inputs else None
+    )
     return method_class(
         clip,
         Classes(text.names, config["templates"], trained=trained),

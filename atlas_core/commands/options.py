@@ -1,0 +1,93 @@
+"""Options that several commands share, and how they become a study and a placement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from atlas_core.config import Placement, StudyConfig, load_studies, study_title
+from atlas_core.errors import AtlasError
+
+StudyArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A preset (base-to-new-demo), a protocol (base-to-new, with --preset), or a YAML file."
+    ),
+]
+PresetOption = Annotated[str, typer.Option("--preset", help="demo, quick or paper; with a protocol's name.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Override a field of the study, as YAML: --set seeds=[1,2] --set training.epochs=20"
+    ),
+]
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="Folder of artifacts (default: HOME/store).")
+]
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Folder for the store and fetched data (default: $ATLAS_HOME or the cache)."),
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data-root", help="Folder of datasets (default: HOME/data).")
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=0, help="Processes that train at once; 0: this one. Default: every core."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, …")]
+
+
+def placement_from(
+    home: Path | None,
+    store: Path | None,
+    data_root: Path | None,
+    workers: int | None = None,
+    device: str = "auto",
+) -> Placement:
+    """A placement from command-line options; absent ones keep their defaults."""
+    given: dict[str, Any] = {
+        "home": home,
+        "store": store,
+        "data_root": data_root,
+        "workers": workers,
+        "device": device,
+    }
+    return Placement(**{name: value for name, value in given.items() if value is not None})
+
+
+def studies_from(study: str, preset: str, assignments: list[str] | None) -> list[StudyConfig]:
+    """The studies that a command was asked for (several for a benchmark).
+
+    Raises:
+        AtlasError: No such study, or an override that does not fit.
+    """
+    return load_studies(study_title(study, preset), overrides_from(assignments or []))
+
+
+def overrides_from(assignments: list[str]) -> dict[str, Any]:
+    """`["seeds=[1,2]", "training.epochs=20"]` as nested overrides; values are YAML.
+
+    Raises:
+        AtlasError: An assignment without "=" or with a value that is no YAML.
+    """
+    overrides: dict[str, Any] = {}
+    for assignment in assignments:
+        field, equals, text = assignment.partition("=")
+        if not equals or not field:
+            raise AtlasError(
+                f"--set {assignment!r}", expected="FIELD=VALUE with a YAML value, such as seeds=[1,2]"
+            )
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise AtlasError(f"--set {assignment!r} has a value that is no YAML: {error}") from error
+        target = overrides
+        *parents, last = field.split(".")
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = value
+    return overrides

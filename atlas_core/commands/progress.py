@@ -1,0 +1,107 @@
+"""What a user sees while a study runs: one bar, stages and runs done, left and cached, and the time to go."""
+
+from __future__ import annotations
+
+import time
+from threading import Lock
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from atlas_core.plan.estimate import Costs, seconds_to_go
+from atlas_core.plan.session import JobGroup, StudySession
+from atlas_core.plan.workers import JobFailure, Outcome
+from atlas_core.stages.stage import STAGE_ORDER
+
+# A terminal gets a moving bar; a log file gets a line now and then.
+_LOG_EVERY_SECONDS = 15.0
+
+
+class ConsoleObserver:
+    """Shows a study's progress on a console."""
+
+    def __init__(self, console: Console, *, workers: int) -> None:
+        self.console = console
+        self.workers = max(1, workers)
+        self._lock = Lock()
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._last_line = 0.0
+
+    def begin(self, session: StudySession) -> None:
+        self._started = time.monotonic()
+        self._stage_of = {node.name: node.stage for node in session.graph.nodes}
+        self._total = {stage: len(session.graph.of_stage(stage)) for stage in STAGE_ORDER}
+        self._ended: set[str] = set()
+        self._cached = dict.fromkeys(STAGE_ORDER, 0)
+        self._made = dict.fromkeys(STAGE_ORDER, 0)
+        self._failed = 0
+        self._costs = Costs.from_manifests(session.resolver.store.manifests())
+        self._costs.expect(session.graph.nodes)
+        self._nodes = session.graph.nodes
+        title = f"{session.study.name}: {self._total['tune']} runs, {len(self._nodes)} artifacts"
+        self.console.print(f"[bold]{title}[/bold] → {session.resolver.store.root}", soft_wrap=True)
+        if self.console.is_terminal:
+            columns = (SpinnerColumn(), BarColumn(24), TextColumn("{task.description}"), TimeElapsedColumn())
+            self._progress = Progress(*columns, console=self.console, transient=True)
+            self._task = self._progress.add_task("", total=len(self._nodes))
+            self._progress.start()
+
+    def cached(self, group: JobGroup) -> None:
+        with self._lock:
+            self._cached[group.stage] += len(group.jobs)
+            self._ended |= {job.name for job in group.jobs}
+            self._show()
+
+    def done(self, outcome: Outcome) -> None:
+        with self._lock:
+            self._ended.add(outcome.name)
+            if isinstance(outcome, JobFailure):
+                self._failed += 1
+                self.console.print(f"[red]failed[/red] {outcome.name}: {outcome.message}", soft_wrap=True)
+            else:
+                counts = self._cached if outcome.cached else self._made
+                counts[self._stage_of[outcome.name]] += 1
+                if not outcome.cached:
+                    self._costs.add(outcome.name, outcome.wall_seconds)
+            self._show()
+
+    def end(self, session: StudySession) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        self.console.print(self.summary(), soft_wrap=True)
+
+    def summary(self) -> str:
+        """One line a stage: made, cached, left."""
+        lines = []
+        for stage, total in self._total.items():
+            if total:
+                made, cached = self._made[stage], self._cached[stage]
+                left = total - made - cached
+                rest = f", {left} left" if left else ""
+                lines.append(f"  {stage:<15} {made:>5} made  {cached:>5} cached{rest}")
+        seconds = time.monotonic() - self._started
+        return "\n".join([*lines, f"  in {seconds:.1f} s"])
+
+    def _show(self) -> None:
+        made, cached = sum(self._made.values()), sum(self._cached.values())
+        runs = self._made["tune"] + self._cached["tune"]
+        left = len(self._nodes) - len(self._ended)
+        text = f"{made} made, {cached} cached, {left} left · runs {runs}/{self._total['tune']}{self._to_go()}"
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=len(self._ended), description=text)
+        elif time.monotonic() - self._last_line > _LOG_EVERY_SECONDS and left:
+            self._last_line = time.monotonic()
+            self.console.print(f"  {text}", soft_wrap=True)
+
+    def _to_go(self) -> str:
+        waiting = [node for node in self._nodes if node.name not in self._ended]
+        seconds = seconds_to_go(waiting, self._costs, self.workers)
+        return "" if seconds is None else f" · {readable_seconds(seconds)} to go"
+
+
+def readable_seconds(seconds: float) -> str:
+    """ "42 s", "3 min", "2.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,97 @@
+"""What a study will cost, from what its like has cost on this store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from atlas_core.plan.node import Node
+from atlas_core.store import Manifest
+
+
+@dataclass
+class _Total:
+    seconds: float = 0.0
+    bytes: float = 0.0
+    amount: float = 0.0
+
+    def add(self, seconds: float, size: float, amount: float) -> None:
+        self.seconds += seconds
+        self.bytes += size
+        self.amount += amount
+
+
+@dataclass
+class Costs:
+    """Measured seconds and bytes by kind of job: the stage, and for trainings also the method.
+
+    A training's cost is counted by epoch and shot, an image bank's by view and shot; other jobs count as one.
+    """
+
+    _totals: dict[str, _Total] = field(default_factory=dict)
+    _configs: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def from_manifests(cls, manifests: Iterable[Manifest]) -> Costs:
+        """Costs of the artifacts in a store."""
+        costs = cls()
+        for manifest in manifests:
+            costs._record(
+                _kind(manifest.stage, manifest.key_parts["config"]), manifest.wall_seconds, manifest.bytes
+            )
+        return costs
+
+    def expect(self, nodes: Iterable[Node]) -> None:
+        """Learn the kinds of a study's nodes, so that `add` can be told of them by name."""
+        self._configs.update({node.name: _kind(node.stage, node.config) for node in nodes})
+
+    def add(self, name: str, seconds: float) -> None:
+        """A job of that name took so long just now."""
+        if name in self._configs:
+            self._record(self._configs[name], seconds, 0.0)
+
+    def seconds(self, node: Node) -> float | None:
+        """Expected seconds of a node, None where nothing of its kind was ever measured."""
+        return self._expected(node, "seconds")
+
+    def bytes(self, node: Node) -> float | None:
+        """Expected size of a node's artifact in bytes."""
+        return self._expected(node, "bytes")
+
+    def _record(self, kind: tuple[str, float], seconds: float, size: float) -> None:
+        self._totals.setdefault(kind[0], _Total()).add(seconds, size, kind[1])
+
+    def _expected(self, node: Node, what: str) -> float | None:
+        kind, amount = self._configs.get(node.name) or _kind(node.stage, node.config)
+        total = self._totals.get(kind)
+        return (
+            None if total is None or not total.amount else float(getattr(total, what)) / total.amount * amount
+        )
+
+
+def _kind(stage: str, config: dict[str, Any]) -> tuple[str, float]:
+    """The kind of a job and its size in that kind's unit."""
+    if stage == "tune":
+        training = config["training"]
+        epochs = training.get("stop_after") or training.get("epochs") or 1
+        return f"tune/{config['method']}", float(epochs * max(1, config["shots"]))
+    if stage in ("image_features", "pixels"):
+        return (
+            (f"{stage}/test", 1.0)
+            if config["shots"] is None
+            else (f"{stage}/train", float(config["shots"] * config["views"]))
+        )
+    return stage, 1.0
+
+
+def seconds_to_go(nodes: Iterable[Node], costs: Costs, workers: int) -> float | None:
+    """Expected seconds until all nodes are made by that many workers; None where nothing is known yet.
+
+    A kind that was never measured counts like the mean of those that were.
+    """
+    each = [costs.seconds(node) for node in nodes]
+    known = [seconds for seconds in each if seconds is not None]
+    if not each or not known:
+        return None
+    return (sum(known) + (len(each) - len(known)) * sum(known) / len(known)) / workers

@@ -1,0 +1,149 @@
+"""The story of every study: fetch, index, features, soft labels, training, evaluation, aggregation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.futures import PrefectFuture
+from prefect.utilities.annotations import quote
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from atlas_core.backbone.config import BackboneConfig
+from atlas_core.config import MethodConfig, Placement, StudyConfig, ViewsConfig
+from atlas_core.datasets.catalogue import dataset_spec
+from atlas_core.errors import AtlasError
+from atlas_core.labels.config import SupervisionConfig
+from atlas_core.plan.execution import Observer, run_study
+from atlas_core.plan.session import JobGroup, StudySession
+from atlas_core.plan.workers import JobFailure, Outcome
+from atlas_core.results.database import connect, query
+from tasks.aggregate import aggregate
+from tasks.cache_features import cache_image_features, cache_pixels, cache_text_features
+from tasks.evaluate import evaluate
+from tasks.fetch import fetch, index
+from tasks.job_groups import FailedJobsError, GroupTask
+from tasks.soft_labels import class_soft_labels, instance_soft_labels
+from tasks.tune import tune
+
+# In the order in which a study needs them.
+STAGE_TASKS: dict[str, GroupTask] = {
+    "fetch": fetch,
+    "index": index,
+    "text_features": cache_text_features,
+    "image_features": cache_image_features,
+    "pixels": cache_pixels,
+    "csl": class_soft_labels,
+    "isl": instance_soft_labels,
+    "tune": tune,
+    "evaluate": evaluate,
+    "aggregate": aggregate,
+}
+
+
+def _known_dataset(name: str) -> str:
+    try:
+        dataset_spec(name)
+    except AtlasError as error:
+        raise ValueError(str(error)) from error
+    return name
+
+
+Dataset = Annotated[str, AfterValidator(_known_dataset)]
+"""A dataset's name; an unknown one is refused with suggestions before anything starts."""
+
+
+class Overrides(BaseModel):
+    """Fields of the preset to replace; what is left out stays as the preset has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    methods: tuple[MethodConfig, ...] | None = None
+    supervisions: tuple[SupervisionConfig, ...] | None = None
+    shots: tuple[int, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    backbone: BackboneConfig | None = None
+    views: ViewsConfig | None = None
+    training: dict[str, Any] | None = None
+
+
+def given(overrides: Overrides | None) -> dict[str, Any]:
+    """The fields that were given, as plain values."""
+    return overrides.model_dump(mode="json", exclude_none=True, exclude_unset=True) if overrides else {}
+
+
+def run_as_tasks(study: StudyConfig, placement: Placement) -> str:
+    """Run a study with one Prefect task a group of jobs; returns the key of its result tables.
+
+    Raises:
+        AtlasError: Jobs failed; everything that does not depend on them was finished first.
+    """
+    session = run_study(study, placement, run_groups=_run_groups, observer=LoggingObserver())
+    key = session.finish()
+    _publish_table(session, key)
+    return key
+
+
+def _run_groups(groups: Sequence[JobGroup], placement: Placement, observer: Observer) -> list[Outcome]:
+    futures: list[tuple[JobGroup, PrefectFuture[Any]]] = []
+    for group in groups:
+        stage_task = STAGE_TASKS[group.stage]
+        if not group.cached:
+            # The store says that something is not there or not whole, whatever Prefect remembers.
+            stage_task = stage_task.with_options(refresh_cache=True)
+        future = stage_task.submit(quote(group), quote(placement), quote(observer.done))
+        if placement.workers == 0:
+            future.wait()  # one at a time in this process
+        futures.append((group, future))
+    return [outcome for group, future in futures for outcome in _outcomes(group, future, observer)]
+
+
+def _outcomes(group: JobGroup, future: PrefectFuture[Any], observer: Observer) -> list[Outcome]:
+    future.wait()
+    if group.cached:
+        observer.cached(group)
+    result = future.result(raise_on_failure=False)
+    if isinstance(result, FailedJobsError):
+        return result.outcomes
+    if isinstance(result, BaseException):
+        return [JobFailure(job.name, f"{type(result).__name__}: {result}", "") for job in group.jobs]
+    return []
+
+
+def _publish_table(session: StudySession, key: str) -> None:
+    """The study's main table as a Prefect artifact, the same that `atlas table` prints."""
+    connection = connect(session.resolver.store.path("aggregate", key))
+    view = session.study.protocol
+    rows = query(connection, f"SELECT * FROM {view}").to_pylist()
+    name = session.study.name.lower().replace("_", "-").replace(".", "-")
+    if rows:
+        create_table_artifact(
+            rows, key=f"{name}-{view.replace('_', '-')}", description=session.study.description
+        )
+    else:
+        create_markdown_artifact("No rows yet.", key=f"{name}-{view.replace('_', '-')}")
+
+
+class LoggingObserver:
+    """Writes a line as each group of cached jobs is met and as jobs end, to the flow run's log."""
+
+    def begin(self, session: StudySession) -> None:
+        self._log = get_run_logger()
+        runs = len(session.graph.of_stage("tune"))
+        self._left = len(session.graph.nodes)
+        self._log.info("%s: %d runs, %d artifacts", session.study.name, runs, self._left)
+
+    def cached(self, group: JobGroup) -> None:
+        self._left -= len(group.jobs)
+        self._log.info("cached %s %s (%s), %d left", group.stage, group.label, group.size, self._left)
+
+    def done(self, outcome: Outcome) -> None:
+        self._left -= 1
+        if isinstance(outcome, JobFailure):
+            self._log.error("failed %s: %s", outcome.name, outcome.message)
+        elif not outcome.cached:
+            self._log.info("made %s in %.2f s, %d left", outcome.name, outcome.wall_seconds, self._left)
+
+    def end(self, session: StudySession) -> None:
+        self._log.info("%s: %d jobs failed", session.study.name, len(session.failures))

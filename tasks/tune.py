@@ -1,0 +1,5 @@
+"""Task of the trainings."""
+
+from tasks.job_groups import group_task
+
+tune = group_task("tune")

@@ -1,0 +1,124 @@
+"""TCP puts vectors made of each class's frozen feature into the text tower."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from atlas_core.backbone import text as text_tower
+from atlas_core.errors import AtlasError
+from atlas_core.methods.base import Classes
+from atlas_core.methods.tcp import TCP, prompt_template
+from atlas_core.training.optimiser import build_optimiser
+from atlas_core.training.recipe import Recipe, method_defaults, resolve_recipe
+from tests.methods.plain_clip import cross_entropy, unit
+from tests.methods.test_kgcoop import slow_distance
+from tests.methods.text_case import TEMPLATES, PlainText, build, make_text_case, plain_of, rebuilt
+from tests.methods.visual_case import NAMES, NEW_NAMES, assert_near, assert_same_gradients
+
+
+def slow_text(
+    plain: PlainText, leaves: dict[str, torch.Tensor], block: int, names: tuple[str, ...] = NAMES
+) -> torch.Tensor:
+    ids = plain_ids(names)
+    features = []
+    for row, fixed in zip(ids, unit(plain.template(TEMPLATES["tcp"], names)), strict=True):
+        hidden = leaves["hidden.weight"] @ fixed + leaves["hidden.bias"]
+        hidden = hidden / (1 + torch.exp(-1.702 * hidden))
+        own = (leaves["prompts.weight"] @ hidden + leaves["prompts.bias"]).reshape(leaves["ctx"].shape)
+        rows = plain.embed(row)
+        rows = torch.cat([rows[:1], leaves["ctx"], rows[1 + len(own) :]])
+        features.append(plain.encode(rows, int(row.argmax()), {block: own}))
+    return torch.stack(features)
+
+
+def plain_ids(names: tuple[str, ...]) -> torch.Tensor:
+    from open_clip import SimpleTokenizer
+
+    ids: torch.Tensor = SimpleTokenizer()([TEMPLATES["tcp_prompt"].format(name) for name in names])
+    return ids
+
+
+@pytest.mark.parametrize(("inject_at", "block"), [(None, 3), (1, 1), (2, 2)])
+def test_logits_loss_and_gradient_are_the_slow_ones(inject_at: int | None, block: int) -> None:
+    case = make_text_case("tcp", {"inject_at": inject_at, "text_chunk": 3})
+    loss, logits = case.run()
+    leaves, plain = case.leaves(), plain_of(case)
+    text = slow_text(plain, leaves, block)
+    slow_logits = plain.logits(case.batch.features, text)
+    fixed = plain.template(TEMPLATES["tcp"])
+    slow_loss = cross_entropy(slow_logits, case.batch.labels) + 8.0 * slow_distance(text, fixed)
+    assert_near(logits, slow_logits, "logits")
+    assert_near(loss, slow_loss, "loss")
+    assert_same_gradients(case, leaves, slow_loss)
+
+
+def test_context_and_network_serve_other_class_names() -> None:
+    case = make_text_case("tcp")
+    new = rebuilt(case, "tcp")
+    text = slow_text(plain_of(case), case.leaves(), 3, NEW_NAMES)
+    assert_near(new.predictor()(case.batch.features), plain_of(case).logits(case.batch.features, text))
+
+
+def test_the_context_is_shared_by_all_classes_below_the_injection(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared: list[int] = []
+    block = text_tower._block
+
+    def spy(weights: object, rows: text_tower._Rows) -> torch.Tensor:
+        shared.append(rows.n_prefix)
+        return block(weights, rows)  # type: ignore[arg-type]
+
+    case = make_text_case("tcp", {"inject_at": 2})
+    monkeypatch.setattr(text_tower, "_block", spy)
+    case.run()
+    assert shared == [5, 5, 1]
+
+
+def test_the_published_block_is_the_ninth_of_twelve() -> None:
+    method = build("tcp", text_layers=12)
+    assert isinstance(method, TCP)
+    assert method.inject_at == 8
+
+
+def test_a_block_that_the_tower_lacks_is_refused() -> None:
+    with pytest.raises(AtlasError, match="text block 4"):
+        build("tcp", {"inject_at": 4})
+
+
+@pytest.mark.parametrize(
+    ("templates", "n_ctx", "expected"),
+    [
+        ({"coop": "a photo of a {}."}, 4, "X X X X {}."),
+        ({"coop": "a photo of a {}, a type of pet."}, 2, "X X {}, a type of pet."),
+        ({"coop": "c {}.", "tcp_prompt": "X X X X {} texture."}, 6, "X X X X X X {} texture."),
+        (
+            {"coop": "c {}.", "tcp_prompt": "a photo of a person doing {}."},
+            4,
+            "a photo of a person doing {}.",
+        ),
+    ],
+)
+def test_prompt_around_the_context(templates: dict[str, str], n_ctx: int, expected: str) -> None:
+    assert prompt_template(Classes((), templates), n_ctx) == expected
+
+
+@pytest.mark.parametrize(("dataset", "epochs"), [("dtd", 50), ("sun397", 25), ("imagenet", 25)])
+def test_published_training(dataset: str, epochs: int) -> None:
+    recipe, _ = _recipe(dataset)
+    assert (recipe.optimizer, recipe.lr, recipe.adam_eps) == ("adam", 0.002, 1e-3)
+    assert (recipe.epochs, recipe.trained_epochs, recipe.batch_size) == (50, epochs, 32)
+
+
+def test_learned_parameters_are_single_precision_so_that_adams_epsilon_is_not_zero() -> None:
+    method = build("tcp")
+    assert {each.dtype for each in method.parameters()} == {torch.float32}
+    (group,) = build_optimiser(method, _recipe("dtd")[0]).param_groups
+    assert group["eps"] == 1e-3
+    assert torch.tensor(1e-8, dtype=torch.float16) == 0  # the trap of the published half-precision training
+
+
+def _recipe(dataset: str) -> tuple[Recipe, dict[str, object]]:
+    defaults = method_defaults(TCP.defaults_file)
+    return resolve_recipe(
+        defaults, protocol="base_to_new", dataset=dataset, shots=16, training={}, options={}
+    )

@@ -152,6 +152,7 @@ def write_features(
             use_dictionary=False,
             compression="none",
             write_statistics=["item", "view", "label"],
+            write_page_checksum=True,
         )
 
 
@@ -244,7 +245,7 @@ def _open(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     if not path.is_file():
         raise AtlasError(f"feature file {path} is missing", fix="run the stage that computes image features")
     try:
-        table = pq.read_table(path, memory_map=True, partitioning=None)
+        table = pq.read_table(path, memory_map=True, partitioning=None, page_checksum_verification=True)
         meta = json.loads((table.schema.metadata or {})[_META])
         return table.select(["item", "view", "label", "feature"]), cast(dict[str, Any], meta)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
@@ -258,8 +259,9 @@ def _open(path: Path) -> tuple[pa.Table, dict[str, Any]]:
 def _refuse_non_finite(path: Path, features: Float, items: npt.NDArray[np.int32]) -> None:
     flat = features.reshape(-1)
     # A finite sum of squares proves every float32 finite, at a third of the cost of looking at each.
-    if features.dtype == np.float32 and np.isfinite(np.dot(flat, flat)):
-        return
+    with np.errstate(over="ignore"):
+        if features.dtype == np.float32 and np.isfinite(np.dot(flat, flat)):
+            return
     if (
         features.dtype == np.float16
         and not ((features.view(np.uint16) & _HALF_EXPONENT) == _HALF_EXPONENT).any()

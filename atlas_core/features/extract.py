@@ -76,7 +76,7 @@ def extract_features(
         root, paths, labels, items, n_views, recipe, seed, image_size, workers, skip_damaged, progress
     )
     key = source.identity(mean=mean, std=std, encoder=identity, dtype=dtype)
-    work = open_shards(out_dir, ".parquet", key)
+    work = open_shards(out_dir, ".parquet", key, _is_readable(read_features))
     target = torch.device(device)
     if batch_size != "auto":
         work.set_batch_size(batch_size)
@@ -120,7 +120,7 @@ def extract_pixels(
     source = image_source(
         root, paths, labels, items, n_views, recipe, seed, image_size, workers, skip_damaged, progress
     )
-    work = open_shards(out_dir, ".arrow", source.identity())
+    work = open_shards(out_dir, ".arrow", source.identity(), _is_readable(read_pixels))
     work.set_batch_size(PIXEL_SHARD_ROWS)
     source.progress(work.next_row, source.rows)
     with closing(source.batches(work.next_row, PIXEL_SHARD_ROWS)) as batches:
@@ -139,6 +139,17 @@ def discard_shards(out_dir: Path) -> None:
         ShardFolder(out_dir, ".parquet", "").clear()
         if not any(out_dir.iterdir()):
             out_dir.rmdir()
+
+
+def _is_readable(read: Callable[[Path], object]) -> Callable[[Path], bool]:
+    def attempt(path: Path) -> bool:
+        try:
+            read(path)
+        except AtlasError:
+            return False
+        return True
+
+    return attempt
 
 
 def _encode_shards(

@@ -161,8 +161,10 @@ def _batches(source: "_Views", workers: int, pin_memory: bool) -> Iterator[ViewB
     )
     try:
         yield from loader
-    except RuntimeError as error:
-        if "exited unexpectedly" not in str(error):
+    # A process that dies while its batch is being handed over shows as a broken connection. Errors of the
+    # decoding itself are not of these kinds: `decode_image` makes them AtlasErrors.
+    except (RuntimeError, ConnectionError, FileNotFoundError, EOFError) as error:
+        if isinstance(error, RuntimeError) and "exited unexpectedly" not in str(error):
             raise
         raise AtlasError(
             "an image-decoding process was killed, most likely for want of memory",

@@ -5,6 +5,7 @@ caller's generator. torchvision's `RandAugment` is not used because its list dif
 solarise-add; relative translations).
 """
 
+import math
 from collections.abc import Callable
 from random import Random
 from typing import Final
@@ -60,7 +61,7 @@ def _posterise(image: Image.Image, value: float, generator: Random) -> Image.Ima
 
 
 def _solarise(image: Image.Image, value: float, generator: Random) -> Image.Image:
-    return ImageOps.solarize(image, int(value))
+    return ImageOps.solarize(image, math.ceil(value))  # levels below `value` stay
 
 
 def _solarise_add(image: Image.Image, value: float, generator: Random) -> Image.Image:

@@ -1,6 +1,7 @@
 """Shards of an extraction: finished rows on disk, so that a crash loses only what was being computed."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -62,8 +63,14 @@ class ShardFolder:
             temporary.write_text(canonical_json(plan))
 
 
-def open_shards(folder: Path, suffix: str, identity: str) -> ShardFolder:
-    """Take up the extraction in `folder` where it stopped; shards of another identity are removed first."""
+def open_shards(
+    folder: Path, suffix: str, identity: str, is_whole: Callable[[Path], bool] = lambda path: True
+) -> ShardFolder:
+    """Take up the extraction in `folder` where it stopped; shards of another identity are removed first.
+
+    A shard that is not whole (something else damaged it: shards appear only when finished) goes, and so do
+    those after a gap.
+    """
     opened = ShardFolder(folder, suffix, identity)
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -76,8 +83,10 @@ def open_shards(folder: Path, suffix: str, identity: str) -> ShardFolder:
     opened.partition = [(row, size) for row, size in plan["partition"]]
     for path in sorted(folder.glob(f"rows-*{suffix}")):
         first_row, end_row = (int(number) for number in path.name.removesuffix(suffix).split("-")[1:])
-        if first_row == opened.next_row:
+        if first_row == opened.next_row and is_whole(path):
             opened.add(path, end_row)
         else:
-            path.unlink()  # a shard before it is gone
+            path.unlink()
+    # A batch size that was set beyond the gap is not in force yet.
+    opened.partition = [(row, size) for row, size in opened.partition if row <= opened.next_row]
     return opened

@@ -131,10 +131,19 @@ _FOREIGN = frozenset({"torch", "numpy", "pandas", "pyarrow", "duckdb", "open_cli
 
 @lru_cache(maxsize=4096)
 def _source_path(module: str) -> Path | None:
+    """The file of a module, found without importing anything but the top-level package."""
+    top, *below = module.split(".")
     try:
-        spec = find_spec(module)
-    except (ImportError, AttributeError, ValueError):
+        spec = find_spec(top)
+    except (ImportError, ValueError):
         return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    if spec is None:
         return None
-    return Path(spec.origin)
+    if not below:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    for folder in spec.submodule_search_locations or ():
+        place = Path(folder, *below)
+        for file in (place / "__init__.py", place.with_name(f"{below[-1]}.py")):
+            if file.is_file():
+                return file
+    return None

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from open_clip.transformer import LayerScale, QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -78,6 +77,9 @@ def extract_block(module: Any, dtype: torch.dtype, device: torch.device, where: 
     Raises:
         AtlasError: The block is of another kind (cross attention, q/k norms, another activation, …).
     """
+    # Not at the top: open_clip takes seconds to import, and planning a study needs no model.
+    from open_clip.transformer import ResidualAttentionBlock
+
     if type(module) is not ResidualAttentionBlock:
         raise unsupported(where, f"blocks of type {type(module).__name__}")
     attention, mlp = module.attn, module.mlp
@@ -155,6 +157,8 @@ def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
 
 def _activation(module: Any, dtype: torch.dtype, where: str) -> tuple[Activation, float]:
     """The activation and the factor to fold into the linears around it."""
+    from open_clip.transformer import QuickGELU
+
     if isinstance(module, QuickGELU):
         # x·σ(1.702x) = silu(1.702x)/1.702. The fused silu is several times faster than three element-wise
         # passes and their backward; in half precision the folded weights would lose exactness, so not there.
@@ -167,6 +171,8 @@ def _activation(module: Any, dtype: torch.dtype, where: str) -> tuple[Activation
 def _layer_scale(module: Any, dtype: torch.dtype, device: torch.device, where: str) -> Tensor | None:
     if isinstance(module, nn.Identity):
         return None
+    from open_clip.transformer import LayerScale
+
     if isinstance(module, LayerScale):
         return frozen(module.gamma, dtype, device)
     raise unsupported(where, f"a {type(module).__name__} where LayerScale is expected")

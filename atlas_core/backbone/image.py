@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from open_clip.transformer import Transformer, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint as recompute
@@ -66,6 +65,9 @@ def extract_image_tower(visual: Any, dtype: torch.dtype, device: torch.device) -
     Raises:
         AtlasError: The image tower is of another kind (ResNet, timm, other pooling or blocks).
     """
+    # Not at the top: open_clip takes seconds to import, and planning a study needs no model.
+    from open_clip.transformer import Transformer, VisionTransformer
+
     if type(visual) is not VisionTransformer or type(visual.transformer) is not Transformer:
         raise unsupported(_WHERE, f"the type {type(visual).__name__}")
     if visual.attn_pool is not None or visual.pool_type != "tok":

@@ -9,10 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import open_clip
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import file_sha256, sha256_of
@@ -20,6 +16,11 @@ from atlas_core.registry import unknown_name
 from atlas_core.resources import data_path
 
 DEMO = "demo"
+
+# open_clip's OPENAI_DATASET_MEAN and _STD. open_clip itself is imported where a name has to be looked up: that
+# takes seconds, and planning a study with the demo model needs nothing of it.
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def backbone_identity(cfg: BackboneConfig) -> dict[str, str]:
@@ -53,6 +54,8 @@ def model_config(model: str) -> dict[str, Any]:
     if _is_config_file(model):
         content = _read_config(_config_file(model))
         return dict(content.get("model_cfg", content))
+    import open_clip
+
     known = open_clip.list_models()
     if model not in known:
         raise unknown_name("backbone", model, [DEMO, *known])
@@ -69,21 +72,26 @@ def pixel_normalisation(cfg: BackboneConfig) -> tuple[tuple[float, ...], tuple[f
     if _is_config_file(cfg.model):
         said = [_read_config(_config_file(cfg.model)).get("preprocess_cfg", {})]
     elif cfg.weights is None:
-        said = [get_pretrained_cfg(cfg.model, known_tag(cfg.model, cfg.pretrained))]
+        said = [_tag_config(cfg.model, known_tag(cfg.model, cfg.pretrained))]
     else:
-        tags = list_pretrained_tags_by_model(cfg.model)
-        said = [get_pretrained_cfg(cfg.model, tag) for tag in tags] or [{}]
+        said = [_tag_config(cfg.model, tag) for tag in _tags(cfg.model)] or [{}]
     found = {
-        (_channels(each.get("mean"), OPENAI_DATASET_MEAN), _channels(each.get("std"), OPENAI_DATASET_STD))
-        for each in said
+        (_channels(each.get("mean"), OPENAI_MEAN), _channels(each.get("std"), OPENAI_STD)) for each in said
     }
-    return found.pop() if len(found) == 1 else (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+    return found.pop() if len(found) == 1 else (OPENAI_MEAN, OPENAI_STD)
 
 
 def _channels(values: Sequence[float] | float | None, otherwise: Sequence[float]) -> tuple[float, ...]:
     if isinstance(values, (int, float)):
         return (float(values),) * 3
     return tuple(float(each) for each in (values or otherwise))
+
+
+def backbone_label(cfg: BackboneConfig) -> str:
+    """A configuration's name in tables: "demo", "ViT-B-16-quickgelu/openai", "ViT-B-32/my_weights"."""
+    model = Path(cfg.model).stem if _is_config_file(cfg.model) else cfg.model
+    weights = cfg.weights.stem if cfg.weights is not None else "" if cfg.model == DEMO else cfg.pretrained
+    return f"{model}/{weights}" if weights else model
 
 
 def input_size(model: str) -> int:
@@ -111,7 +119,7 @@ def check_source(cfg: BackboneConfig) -> None:
         )
     model_config(cfg.model)
     tag = known_tag(cfg.model, cfg.pretrained)
-    quick = bool(get_pretrained_cfg(cfg.model, tag).get("quick_gelu", False))
+    quick = bool(_tag_config(cfg.model, tag).get("quick_gelu", False))
     if quick != bool(model_config(cfg.model).get("quick_gelu", False)):
         other = f"{cfg.model}-quickgelu" if quick else cfg.model.removesuffix("-quickgelu")
         trained = f"the weights {tag!r} were trained {'with' if quick else 'without'} QuickGELU"
@@ -123,7 +131,7 @@ def check_source(cfg: BackboneConfig) -> None:
 
 
 def known_tag(model: str, tag: str | None) -> str:
-    known = list_pretrained_tags_by_model(model)
+    known = _tags(model)
     if tag is None:
         raise AtlasError(
             f"backbone {model!r} has no weights",
@@ -134,6 +142,18 @@ def known_tag(model: str, tag: str | None) -> str:
     if clean not in known:
         raise unknown_name(f"pretrained tag of {model}", tag, known)
     return clean
+
+
+def _tags(model: str) -> list[str]:
+    from open_clip.pretrained import list_pretrained_tags_by_model
+
+    return list(list_pretrained_tags_by_model(model))
+
+
+def _tag_config(model: str, tag: str) -> dict[str, Any]:
+    from open_clip.pretrained import get_pretrained_cfg
+
+    return dict(get_pretrained_cfg(model, tag))
 
 
 def _is_config_file(model: str) -> bool:

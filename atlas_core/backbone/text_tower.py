@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from open_clip import CLIP, CustomTextCLIP
-from open_clip.transformer import TextTransformer, Transformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -65,6 +63,9 @@ def extract_text_tower(model: Any, dtype: torch.dtype, device: torch.device) -> 
     Raises:
         AtlasError: It is not a causal transformer that reads its feature off the end token.
     """
+    # Not at the top: open_clip takes seconds to import, and planning a study needs no model.
+    from open_clip.transformer import Transformer
+
     text, pool_type, eos_id = _text_module(model)
     if type(text.transformer) is not Transformer:
         raise unsupported(_WHERE, f"a transformer of type {type(text.transformer).__name__}")
@@ -153,6 +154,9 @@ def plain_forward(
 
 def _text_module(model: Any) -> tuple[Any, str, int]:
     """The module that holds the text weights, how it pools, and its end-token id."""
+    from open_clip import CLIP, CustomTextCLIP
+    from open_clip.transformer import TextTransformer
+
     if type(model) is CLIP:
         return model, model.text_pool_type, model.text_eos_id
     if type(model) is CustomTextCLIP and type(model.text) is TextTransformer:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from atlas_core.backbone.load import backbone_identity, input_size
+from atlas_core.backbone.source import backbone_identity, backbone_label, input_size
 from atlas_core.config import MethodConfig, Placement, StudyConfig
 from atlas_core.datasets.catalogue import DatasetSpec, dataset_spec
 from atlas_core.datasets.readers.base import READERS
@@ -229,7 +229,8 @@ class _Builder:
 
     def add_aggregate(self, evaluations: list[Node]) -> None:
         distinct = list({node.name: node for node in evaluations}.values())
-        config = {"study": self.study.name, "protocol": self.study.protocol}
+        backbone = backbone_label(self.study.backbone)
+        config = {"study": self.study.name, "protocol": self.study.protocol, "backbone": backbone}
         self._node("aggregate", self.study.name, config, {node.name: node for node in distinct})
 
     # --- making nodes ----------------------------------------------------------------------------------

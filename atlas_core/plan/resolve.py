@@ -10,7 +10,7 @@ from atlas_core.code_digest import code_digests
 from atlas_core.hashing import sha256_of
 from atlas_core.plan.build import Graph
 from atlas_core.plan.node import Node
-from atlas_core.stages.stage import STAGE_ORDER, STAGES, Job
+from atlas_core.stages.stage import LOOKS_OUTSIDE, STAGE_ORDER, STAGES, Job
 from atlas_core.store import ArtifactRef, Manifest, Store
 
 Status = Literal["fresh", "stale", "missing"]
@@ -81,17 +81,17 @@ class Resolver:
         waits = tuple(each.name for each in node.inputs.values() if states[each.name].status != "fresh")
         if waits:
             return NodeState(self._absent(node), None, None, waits)
-        stage = STAGES.get(node.stage)
+        stage = STAGES.get(node.stage) if node.stage in LOOKS_OUTSIDE else None
         parts: dict[str, Any] = {
             "stage": node.stage,
             "config": node.config,
             "inputs": {role: _ref(states[each.name]).digest for role, each in node.inputs.items()},
             "code": self._code_of(node),
         }
-        if stage.source is not None:
+        if stage is not None and stage.source is not None:
             parts["source"] = stage.source(node.config, node.runtime)
         manifest = self.store.lookup(node.stage, sha256_of(parts))
-        if manifest is None or (stage.usable is not None and not stage.usable(node.runtime)):
+        if manifest is None or (stage and stage.usable and not stage.usable(node.runtime)):
             return NodeState(self._absent(node), parts, None)
         return NodeState("fresh", parts, manifest)
 

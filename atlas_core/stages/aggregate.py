@@ -81,7 +81,7 @@ def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:
         "period": supervision.get("period") if supervision.get("name") == "atlas" else None,
         "shots": config["shots"],
         "seed": config["seed"],
-        "backbone": backbone_label(config["backbone"]),
+        "backbone": study["backbone"],
         "epochs": training.get("stop_after") or training.get("epochs", 0),
         "batch_size": training.get("batch_size"),
         "wall_seconds": run.wall_seconds,
@@ -95,12 +95,6 @@ def _label(supervision: dict[str, Any]) -> str:
     if not supervision:
         return "none"
     return f"atlas_{supervision['source']}" if supervision["name"] == "atlas" else str(supervision["name"])
-
-
-def backbone_label(identity: dict[str, Any]) -> str:
-    """ "ViT-B-16-quickgelu/openai": model, and pretrained tag or the start of the weights' hash."""
-    model = identity.get("model") or f"config-{identity['model_sha256'][:8]}"
-    return f"{model}/{identity.get('pretrained') or identity['weights_sha256'][:12]}"
 
 
 def _artifact_row(manifest: Manifest) -> dict[str, Any]:

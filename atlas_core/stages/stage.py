@@ -90,6 +90,9 @@ STAGE_ORDER = (
     "evaluate",
     "aggregate",
 )
+# Stages with a `source` or `usable`; the others need not be imported to tell what is stale.
+LOOKS_OUTSIDE = frozenset({"fetch", "index"})
+
 STAGES: Registry[Stage] = Registry("stage", "atlas.stages")
 for _name, _target, _summary in (
     ("fetch", "fetch:FETCH", "brings a dataset's files onto the disk"),

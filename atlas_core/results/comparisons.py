@@ -115,7 +115,12 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """What the numbers say, in one or two sentences."""
-        return " ".join([_effect(self), _test(self), *_warnings(self)])
+        return " ".join([_effect(self), self.test_verdict, *_warnings(self)])
+
+    @property
+    def test_verdict(self) -> str:
+        """What the test says, or why none was made."""
+        return _test(self)
 
 
 def load_pairs(con: duckdb.DuckDBPyConnection, protocols: Sequence[str] = PROTOCOLS) -> list[Pair]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ VIEWS = Path(__file__).resolve().parent / "views"
 
 # Statements that only read. PIVOT at the top level is of the kind MULTI.
 _READING = {"SELECT", "EXPLAIN", "MULTI"}
+_COLUMNS = "SELECT table_name, column_name, data_type FROM duckdb_columns() ORDER BY table_name, column_index"
 _WRITING_WORDS = {
     "create",
     "insert",
@@ -167,12 +169,13 @@ def _documentation_table(con: duckdb.DuckDBPyConnection) -> pa.Table:
     stored: dict[str, str] = {}
     for table in ("metrics", "runs"):
         stored.update(column_descriptions(table))
+    columns: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for view_name, column, kind in con.execute(_COLUMNS).fetchall():
+        columns[view_name].append((column, kind))
     rows = []
     for view in documentation():
         known = {**stored, **(column_descriptions(view.name) if view.name in SCHEMAS else {}), **view.columns}
-        for position, (column, kind, *_) in enumerate(
-            con.execute(f"DESCRIBE {view.name}").fetchall(), start=1
-        ):
+        for position, (column, kind) in enumerate(columns[view.name], start=1):
             rows.append((view.name, position, column, kind, known.get(column, "")))
     names = ["view_name", "position", "column_name", "type", "description"]
     kinds = [pa.string(), pa.int32(), pa.string(), pa.string(), pa.string()]

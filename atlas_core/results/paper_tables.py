@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import duckdb
@@ -132,7 +132,7 @@ def supervision_comparison_table(con: duckdb.DuckDBPyConnection, *, full: bool =
 
 def ablation_table(con: duckdb.DuckDBPyConnection, *, full: bool = False) -> ResultTable:
     """Average base, new and H along K, epsilon and the temperature; with `full` each dataset too."""
-    rows = query(con, "SELECT * FROM ablation ORDER BY factor, dataset, value NULLS FIRST").to_pylist()
+    rows = query(con, "SELECT * FROM ablation").to_pylist()
     headings = {"period": "K", "mix": "ε", "temperature": "temperature"}
     blocks = []
     for factor, heading in headings.items():
@@ -140,69 +140,39 @@ def ablation_table(con: duckdb.DuckDBPyConnection, *, full: bool = False) -> Res
             chosen = [row for row in rows if row["factor"] == factor and row["dataset"] == dataset]
             if chosen:
                 blocks.append(_ablation_block(f"{heading} ({dataset})", factor, chosen))
-    labels = ("method", "source", "fixed", "value")
+    labels = ("method", "labels", "fixed", "level")
     return ResultTable("ablation", "Ablation, accuracy in percent", labels, tuple(blocks), (RANK_NOTE,))
 
 
 def _ablation_block(title: str, factor: str, rows: list[ViewRow]) -> Block:
-    settings = arm_settings(rows, (factor, "period") if factor == "period" else (factor,))
+    """Along K the ends are other supervisions (the source alone, one-hot), so its rows go by their source."""
+    if factor == "period":
+        rows = [{**row, "supervision": row["source"]} for row in rows]
+    left_out = (factor, "period") if factor == "period" else (factor,)
+    settings = arm_settings(rows, left_out)
+
+    fixed = dict.fromkeys(left_out)
+
+    def place(row: ViewRow) -> tuple[Any, ...]:
+        return (*row_rank({**row, **fixed}), -1.0 if row["value"] is None else row["value"])
+
     labels, entries = {}, []
-    for number, row in enumerate(sorted(rows, key=lambda row: (row["method"], row["source"]))):
-        left_out = (factor, "period") if factor == "period" else (factor,)
-        value = (
-            "model's"
-            if row["value"] is None
-            else "∞"
-            if row["value"] == float("inf")
-            else f"{row['value']:g}"
+    for number, row in enumerate(sorted(rows, key=place)):
+        labels[number] = (
+            row["method"],
+            row["supervision"],
+            settings[arm_of(row, left_out)],
+            _value(row["value"]),
         )
-        labels[number] = (row["method"], row["source"], settings[arm_of(row, left_out)], value)
         entries += [Entry(number, None, heading, Cell(row[column])) for column, heading in _MEASURES]
-    return build_block(
-        title, entries, [heading for _, heading in _MEASURES], labels, spread=False, deltas=False
-    )
+    headings = [heading for _, heading in _MEASURES]
+    return build_block(title, entries, headings, labels, spread=False, deltas=False)
 
 
-def runtime_table(con: duckdb.DuckDBPyConnection, *, full: bool = False) -> ResultTable:
-    """Seconds: what each stage cost, and a training of each method and supervision (`full`: by dataset)."""
-    stages = query(con, "SELECT * FROM stage_runtime ORDER BY wall_seconds DESC").to_pylist()
-    columns = {
-        "n_artifacts": "artifacts",
-        "wall_seconds": "wall s",
-        "cpu_seconds": "CPU s",
-        "wall_percent": "wall %",
-    }
-    blocks = [_plain_block("By stage", stages, [lambda row: (row["stage"], "", "")], columns)]
-    place = "dataset" if full else "''"
-    runs = query(
-        con,
-        f"SELECT method, supervision, {place} AS place, sum(n_runs) AS n_runs, "
-        "sum(total_wall_seconds) / sum(n_runs) AS wall, sum(total_cpu_seconds) / sum(n_runs) AS cpu, "
-        "sum(total_wall_seconds) / nullif(sum(n_runs * epochs), 0) AS epoch, "
-        "max(learned_parameters) AS parameters FROM runtime GROUP BY ALL ORDER BY ALL",
-    ).to_pylist()
-    columns = {
-        "n_runs": "runs",
-        "wall": "wall s",
-        "cpu": "CPU s",
-        "epoch": "s an epoch",
-        "parameters": "parameters",
-    }
-    naming = [lambda row: (row["method"], row["supervision"], row["place"])]
-    blocks.append(_plain_block("A training", runs, naming, columns))
-    return ResultTable(
-        "runtime", "Where the time goes", ("stage or method", "supervision", "dataset"), tuple(blocks)
-    )
-
-
-def _plain_block(title: str, rows: list[ViewRow], naming: Sequence[Any], columns: dict[str, str]) -> Block:
-    labels = {number: naming[0](row) for number, row in enumerate(rows)}
-    entries = [
-        Entry(number, None, heading, Cell(None if row[name] is None else float(row[name])))
-        for number, row in enumerate(rows)
-        for name, heading in columns.items()
-    ]
-    return build_block(title, entries, list(columns.values()), labels, rank=False, spread=False, deltas=False)
+def _value(value: float | None) -> str:
+    if value is None:
+        return "model's"
+    return "∞" if math.isinf(value) else f"{value:g}"
 
 
 def _transfer_table(
@@ -253,7 +223,8 @@ def _count(number: int, thing: str) -> str:
 def _cell(row: ViewRow, column: str, most: int = 1, covered: str = "n_datasets") -> Cell:
     average = row.get("target", row["dataset"]) == AVERAGE
     marks = marks_of(row, covered if average else "", most)
-    return Cell(row[column], row.get(f"{column}_std"), marks=marks)
+    spread = row.get(f"{column}_std") if row["n_seeds"] > 1 else None
+    return Cell(row[column], spread, marks=marks)
 
 
 BUILDERS: dict[str, Builder] = {
@@ -263,5 +234,4 @@ BUILDERS: dict[str, Builder] = {
     "few-shot": few_shot_table,
     "supervision-comparison": supervision_comparison_table,
     "ablation": ablation_table,
-    "runtime": runtime_table,
 }

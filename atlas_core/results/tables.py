@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,12 @@ DELTA_NOTE = "differences in brackets are against one_hot training of the same m
 RANK_NOTE = "best in bold, second best underlined"
 COLLAPSED_NOTE = "† a collapsed run is among the seeds"
 PARTIAL_NOTE = "* covers fewer datasets than others in the column"
+PROTOCOL_TITLES = {
+    "base_to_new": "Base-to-new",
+    "cross_dataset": "Cross-dataset",
+    "domain_generalization": "Domain generalization",
+    "few_shot": "Few-shot",
+}
 
 
 @dataclass(frozen=True)
@@ -28,18 +34,20 @@ class Cell:
     """One number of a table.
 
     Attributes:
-        value: None where nothing was measured.
+        value: None where nothing was measured; an int is printed without decimals.
         std: Standard deviation over seeds, ddof 0.
         delta: Difference to the method's one_hot row; None for that row itself and where there is none.
         place: 1 for the best of the column, 2 for the second best, else 0.
         marks: Footnote signs.
+        decimals: Digits after the point in print; csv and json are never rounded.
     """
 
-    value: float | None = None
+    value: float | int | None = None
     std: float | None = None
     delta: float | None = None
     place: int = 0
     marks: str = ""
+    decimals: int = DECIMALS
 
 
 @dataclass(frozen=True)
@@ -94,12 +102,14 @@ def build_block(
     labels: Mapping[Any, tuple[str, ...]],
     *,
     rank: bool = True,
+    lowest: Collection[str] = (),
     spread: bool = True,
     deltas: bool = True,
 ) -> Block:
     """Pivot entries into rows in the order of `labels` (arm -> labels); arms without numbers are left out.
 
-    `Entry.baseline` names the arm that the difference is taken against; a cell that has one already keeps it.
+    `lowest` names the columns in which the smallest number is the best. `Entry.baseline` names the arm that
+    the difference is taken against; a cell that has one already keeps it.
     """
     cells = {(entry.arm, entry.column): entry.cell for entry in entries}
     baselines = {entry.arm: entry.baseline for entry in entries}
@@ -114,7 +124,7 @@ def build_block(
         for arm in present
     ]
     if rank:
-        rows = _ranked(rows)
+        rows = _ranked(rows, [-1 if column in lowest else 1 for column in columns])
     return Block(
         title,
         tuple(columns),
@@ -136,17 +146,20 @@ def _with_delta(cell: Cell, baseline: Cell | None, is_baseline: bool) -> Cell:
     return replace(cell, delta=cell.value - baseline.value)
 
 
-def _ranked(rows: list[list[Cell]]) -> list[list[Cell]]:
+def _ranked(rows: list[list[Cell]], signs: Sequence[int]) -> list[list[Cell]]:
+    """Rows with the place of every cell in its column; `signs` is -1 for a column whose smallest is best."""
     ranked = []
-    places = [_places([row[k].value for row in rows]) for k in range(len(rows[0]) if rows else 0)]
+    places = [_places([row[k].value for row in rows], signs[k]) for k in range(len(rows[0]) if rows else 0)]
     for number, row in enumerate(rows):
         ranked.append([replace(cell, place=places[k][number]) for k, cell in enumerate(row)])
     return ranked
 
 
-def _places(values: Sequence[float | None]) -> list[int]:
-    """1 for the largest printed number, 2 for the next, else 0; nothing is ranked among fewer than two."""
-    printed = [None if value is None or math.isnan(value) else round(value, DECIMALS) for value in values]
+def _places(values: Sequence[float | None], sign: int) -> list[int]:
+    """1 for the best printed number, 2 for the next, else 0; nothing is ranked among fewer than two."""
+    printed = [
+        None if value is None or math.isnan(value) else sign * round(value, DECIMALS) for value in values
+    ]
     best = sorted({value for value in printed if value is not None}, reverse=True)[:2]
     if sum(value is not None for value in printed) < 2:
         return [0] * len(values)
@@ -224,6 +237,6 @@ def _protocols(con: duckdb.DuckDBPyConnection) -> str:
 
 
 def _builders() -> dict[str, Builder]:
-    from atlas_core.results import paper_tables  # it builds on this module
+    from atlas_core.results import paper_tables, statistics_table, summary_tables  # they build on this module
 
-    return paper_tables.BUILDERS
+    return {**paper_tables.BUILDERS, **statistics_table.BUILDERS, **summary_tables.BUILDERS}

@@ -33,10 +33,10 @@ def test_every_view_answers_over_the_benchmark(con, view):
     assert answer.num_rows > 0 or view == "ours_minus_published"
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_every_view_answers_over_nothing(tmp_path, view):
-    answer = query(connect(tmp_path), f"SELECT * FROM {view}")
-    assert answer.num_rows == 0 or view == "published"
+def test_every_view_answers_over_nothing(tmp_path):
+    con = connect(tmp_path)
+    filled = {view for view in VIEWS if query(con, f"SELECT * FROM {view}").num_rows}
+    assert filled == {"published"}
 
 
 def test_every_column_of_every_view_is_documented(con):

@@ -4,7 +4,7 @@
 --   h: harmonic mean of base and new
 --   variant: number of the (epochs, batch size, options) setting, see evaluations
 --   collapsed: see runs
-CREATE VIEW base_to_new_runs AS
+CREATE TABLE base_to_new_runs AS
 SELECT
     run_id, dataset, method, supervision, source, mix, temperature, period, shots, backbone, variant, seed,
     any_value(accuracy) FILTER (subset = 'base') AS base,
@@ -33,7 +33,7 @@ GROUP BY run_id, dataset, method, supervision, source, mix, temperature, period,
 --   n_seeds: seeds averaged (in the average row the smallest number of any dataset)
 --   n_datasets: datasets averaged; 1 outside the average row
 --   n_collapsed: collapsed runs among those averaged (flagged, never dropped)
-CREATE VIEW base_to_new AS
+CREATE TABLE base_to_new AS
 WITH per_dataset AS (
     SELECT
         dataset, method, supervision, source, mix, temperature, period, shots, backbone, variant,

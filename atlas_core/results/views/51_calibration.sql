@@ -27,3 +27,45 @@ FROM binned AS b
 JOIN evaluations AS e ON e.run_id = b.run_id AND e.target = b.target AND e.subset = b.subset
 GROUP BY e.protocol, e.dataset, e.target, e.subset, e.method, e.supervision, e.source, e.mix, e.temperature,
     e.period, e.shots, e.backbone, e.variant, b.bin;
+
+-- view calibration_summary: Calibration of every setting: one row for each protocol, subset and tested dataset, and
+-- one with target = 'average' (in the transfer protocols over the targets without the trained dataset).
+--   dataset: dataset trained on; null in the average row of base_to_new and few_shot
+--   target: dataset tested on, or 'average' over them
+--   variant: number of the (epochs, batch size, options) setting, see evaluations
+--   accuracy: mean over seeds, percent
+--   ece: expected calibration error of a run, percent, mean over seeds
+--   nll: negative log-likelihood, nats, mean over seeds
+--   overconfidence: mean probability of the prediction minus accuracy, points, mean over seeds
+--   n_seeds: seeds averaged (in the average row the smallest number of any target)
+--   n_targets: targets averaged; 1 outside the average row
+--   n_collapsed: collapsed runs among those averaged
+CREATE VIEW calibration_summary AS
+WITH confidence AS (
+    SELECT run_id, target, subset, 100.0 * avg(CASE WHEN isnan(probability) THEN 1.0 ELSE probability::DOUBLE END)
+        AS confidence
+    FROM predictions
+    GROUP BY run_id, target, subset
+),
+per_target AS (
+    SELECT
+        e.protocol, e.dataset, e.target, e.subset, e.method, e.supervision, e.source, e.mix, e.temperature, e.period,
+        e.shots, e.backbone, e.variant, avg(e.accuracy) AS accuracy, avg(e.ece) AS ece, avg(e.nll) AS nll,
+        avg(c.confidence - e.accuracy) AS overconfidence, count(DISTINCT e.seed)::INTEGER AS n_seeds,
+        1::INTEGER AS n_targets, count(*) FILTER (e.collapsed)::INTEGER AS n_collapsed
+    FROM evaluations AS e
+    LEFT JOIN confidence AS c ON c.run_id = e.run_id AND c.target = e.target AND c.subset = e.subset
+    GROUP BY e.protocol, e.dataset, e.target, e.subset, e.method, e.supervision, e.source, e.mix, e.temperature,
+        e.period, e.shots, e.backbone, e.variant
+)
+SELECT * FROM per_target
+UNION ALL BY NAME
+SELECT
+    protocol, CASE WHEN protocol IN ('cross_dataset', 'domain_generalization') THEN dataset END AS dataset,
+    'average' AS target, subset, method, supervision, source, mix, temperature, period, shots, backbone,
+    variant, avg(accuracy) AS accuracy, avg(ece) AS ece, avg(nll) AS nll, avg(overconfidence) AS overconfidence,
+    min(n_seeds)::INTEGER AS n_seeds, count(*)::INTEGER AS n_targets, sum(n_collapsed)::INTEGER AS n_collapsed
+FROM per_target
+WHERE (protocol IN ('cross_dataset', 'domain_generalization')) = (dataset <> target)
+GROUP BY protocol, CASE WHEN protocol IN ('cross_dataset', 'domain_generalization') THEN dataset END, subset,
+    method, supervision, source, mix, temperature, period, shots, backbone, variant;

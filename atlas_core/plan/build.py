@@ -96,7 +96,7 @@ class _Builder:
         return self._node("index", spec.name, layout, {"fetch": fetch}, runtime, [reader]), spec
 
     def _text(self, dataset: str, subset: str, reference: TextReference, label: str) -> Node:
-        index, _ = self._dataset(dataset)
+        index, spec = self._dataset(dataset)
         config = {
             "backbone": self.backbone,
             "subset": subset,
@@ -108,15 +108,15 @@ class _Builder:
         if reference.sentences_file is not None:
             config["sentences_sha256"] = sentences_digest(reference.sentences_file)
             runtime["sentences_file"] = str(reference.sentences_file.absolute())
-        return self._node("text_features", f"{dataset}/{subset}/{label}", config, {"index": index}, runtime)
+        return self._node("text_features", f"{spec.name}/{subset}/{label}", config, {"index": index}, runtime)
 
     def _images(self, stage: str, dataset: str, label: str, config: dict[str, Any]) -> Node:
-        index, _ = self._dataset(dataset)
+        index, spec = self._dataset(dataset)
         full = {"backbone": self.backbone, "dtype": self.study.views.dtype, **config}
         if stage == "pixels":
             # Pixels depend on the model's input size alone.
             full = {"image_size": self.image_size, **config}
-        return self._node(stage, f"{dataset}/{label}", full, {"index": index}, self._at(index))
+        return self._node(stage, f"{spec.name}/{label}", full, {"index": index}, self._at(index))
 
     def _training_images(self, stage: str, run: Run, recipe: Recipe) -> Node:
         bank = self.study.views.per_image

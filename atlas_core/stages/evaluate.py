@@ -20,7 +20,7 @@ from atlas_core.stages.items_table import read_items
 from atlas_core.stages.pixel_reader import pixel_reader
 from atlas_core.stages.runtime import backbone_config
 from atlas_core.stages.stage import Stage, StageContext
-from atlas_core.stages.tune import load_method
+from atlas_core.stages.trained_method import load_method
 
 _FEATURE_CHUNK = 8192
 _PIXEL_CHUNK = 100  # the published test batch (protocol 1.0)

@@ -10,7 +10,8 @@ from torch import Tensor
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.features.pixels import read_pixels
 from atlas_core.features.transforms import normalise
-from atlas_core.stages.pixels import PIXELS_FOLDER
+
+PIXELS_FOLDER = "pixels"
 
 
 def pixel_reader(folder: Path, clip: FrozenClip) -> Callable[[Tensor, Tensor], Tensor]:

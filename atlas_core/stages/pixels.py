@@ -6,10 +6,9 @@ from atlas_core.features.extract import extract_pixels
 from atlas_core.stages.image_features import decoding_workers, view_arguments
 from atlas_core.stages.index import read_index
 from atlas_core.stages.items_table import write_items
+from atlas_core.stages.pixel_reader import PIXELS_FOLDER
 from atlas_core.stages.runtime import chosen_items, dataset_root
 from atlas_core.stages.stage import Stage, StageContext
-
-PIXELS_FOLDER = "pixels"
 
 
 def _run(context: StageContext) -> None:

@@ -7,10 +7,8 @@ import torch
 from atlas_core.features.cache import read_features
 from atlas_core.labels.soft_labels import class_soft_labels, instance_soft_labels
 from atlas_core.stages.stage import Stage, StageContext
-from atlas_core.stages.tensors import read_text_features
+from atlas_core.stages.tensors import SOFT_LABEL_FILE, read_text_features
 from atlas_core.training.checkpoint import write_tensors
-
-SOFT_LABEL_FILE = "soft_labels.safetensors"
 
 
 def _class_wise(context: StageContext) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from atlas_core.training.checkpoint import read_tensors, write_tensors
 
 TEXT_FILE = "text.safetensors"
+SOFT_LABEL_FILE = "soft_labels.safetensors"
 
 
 @dataclass(frozen=True)

@@ -19,21 +19,17 @@ from atlas_core.features.cache import read_features
 from atlas_core.labels.base import FrozenTargets
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.labels.schedule import Supervisor
-from atlas_core.methods.base import Batch, Classes, PromptMethod, parse_options
-from atlas_core.methods.registry import METHODS
+from atlas_core.methods.base import Batch, PromptMethod
 from atlas_core.results.schemas import rows_to_table
 from atlas_core.stages.pixel_reader import pixel_reader
 from atlas_core.stages.runtime import backbone_config
-from atlas_core.stages.soft_labels import SOFT_LABEL_FILE
 from atlas_core.stages.stage import Stage, StageContext
-from atlas_core.stages.tensors import read_text_features
+from atlas_core.stages.tensors import SOFT_LABEL_FILE
+from atlas_core.stages.trained_method import PROMPTS_FILE, build_method, load_method
 from atlas_core.training.checkpoint import read_tensors, write_tensors
 from atlas_core.training.data import TrainingData
 from atlas_core.training.loop import EpochCurve, Resumption, Teacher, train
-from atlas_core.training.randomness import stream
 from atlas_core.training.recipe import Recipe
-
-PROMPTS_FILE = "prompts.safetensors"
 
 
 def _run(context: StageContext) -> None:
@@ -70,41 +66,6 @@ def write_run(out: Path, method: PromptMethod, config: Mapping[str, Any], curves
         "final_loss": curves[-1].loss if curves else None,
     }
     (out / "run.json").write_text(json.dumps(summary, sort_keys=True))
-
-
-def build_method(
-    clip: FrozenClip, config: Mapping[str, Any], inputs: Mapping[str, Path], *, trained: bool
-) -> PromptMethod:
-    """The run's method over the classes of the `classes` input, in its initial state.
-
-    Args:
-        config: A tune job's configuration.
-        inputs: Folders by role: `classes` (text features), and `reference` where the method has one.
-        trained: Whether these are the classes that the run trains on.
-    """
-    method_class = METHODS.get(config["method"])
-    text = read_text_features(inputs["classes"])
-    reference = (
-        read_text_features(inputs["reference"]).features.to(clip.device) if "reference" in inputs else None
-    )
-    return method_class(
-        clip,
-        Classes(text.names, config["templates"], trained=trained),
-        parse_options(method_class, config["options"]),
-        generator=stream(config["seed"], "initial context"),
-        reference=reference,
-    )
-
-
-def load_method(
-    clip: FrozenClip, run: Path, inputs: Mapping[str, Path], *, trained: bool
-) -> tuple[PromptMethod, dict[str, Any]]:
-    """A trained run over any classes, from its artifact; returns the method and the run's configuration."""
-    state, metadata = read_tensors(run / PROMPTS_FILE)
-    method = build_method(clip, metadata["config"], inputs, trained=trained)
-    if method.learns:
-        method.load_learned_state(state)
-    return method.eval(), metadata["config"]
 
 
 def _training_data(context: StageContext, clip: FrozenClip, method: PromptMethod) -> TrainingData:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,9 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from atlas_core.errors import AtlasError
-from atlas_core.labels.schedule import Supervisor
-from atlas_core.methods.base import PromptMethod
-from atlas_core.training.averaging import GaussianAverage
+
+if TYPE_CHECKING:
+    from atlas_core.labels.schedule import Supervisor
+    from atlas_core.methods.base import PromptMethod
+    from atlas_core.training.averaging import GaussianAverage
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return tensors, json.loads((stream.metadata() or {}).get("atlas", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise AtlasError(
-            f"{path} cannot be read as safetensors: {error}", fix="delete the artifact and run the study again"
+            f"{path} cannot be read as safetensors: {error}",
+            fix="delete the artifact and run the study again",
         ) from error
 
 

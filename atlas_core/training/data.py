@@ -29,7 +29,9 @@ class TrainingData:
 
     def __post_init__(self) -> None:
         if len(self.labels) == 0:
-            raise AtlasError("the training set is empty", expected="at least one image", fix="check shots and split")
+            raise AtlasError(
+                "the training set is empty", expected="at least one image", fix="check shots and split"
+            )
 
     @property
     def n_views(self) -> int:

@@ -40,7 +40,8 @@ class Archive(Mirror):
         mirrors: Tried in order after `url`; a bare address means the same bytes.
         filename: Name of the file (default: the address's last part). Its ending says whether it is unpacked.
         size: Bytes, where known.
-        take: Only what is below this folder of the archive, without that prefix.
+        take: Only what is below this folder of the archive, without that prefix; `*` means the folder that
+            holds the first of `provides`, wherever it is.
         inner: An archive inside the archive, which is the one to unpack.
         extract_to: Where in the dataset's folder the content goes.
         provides: Paths in the dataset's folder that exist when this archive is there.
@@ -74,9 +75,17 @@ class Archive(Mirror):
 
 
 class Source(_Model):
-    """Where a dataset comes from: a generator, archives, or a licence that a person has to accept."""
+    """Where a dataset comes from.
+
+    Args:
+        generator: Sub-package of `atlas_core.datasets` whose `generate(name, destination)` makes it.
+        parquet: Parquet file, or folder of them, that the images are taken out of (own data).
+        archives: Files to download.
+        gated: What a person has to do, where a licence stands in the way of downloading.
+    """
 
     generator: str | None = None
+    parquet: str | None = None
     archives: tuple[Archive, ...] = ()
     gated: str | None = None
 
@@ -161,9 +170,13 @@ def _own_folder(layout: str, path: Path) -> DatasetSpec:
     path = path.absolute()
     if not path.exists():
         raise AtlasError(f"{layout} {path} does not exist", expected="a dataset of your own at that path")
+    name = "".join(c if c.isalnum() or c in "_.-" else "_" for c in path.stem).lstrip("_.-") or "own_data"
+    if layout == "hf_parquet":
+        # The images are taken out into the data root; the Parquet files stay as they are.
+        source = Source(parquet=str(path))
+        return DatasetSpec(name=name, title=path.stem, layout=layout, folder=name, source=source)
     options = {} if path.is_dir() else {"file": path.name}
     folder = path if path.is_dir() else path.parent
-    name = "".join(c if c.isalnum() or c in "_.-" else "_" for c in path.stem).lstrip("_.-") or "own_data"
     return DatasetSpec(name=name, title=path.stem, layout=layout, folder=str(folder), options=options)
 
 

@@ -2,81 +2,101 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from filelock import FileLock
+
+from atlas_core.datasets.archives import bring_archives
 from atlas_core.datasets.catalogue import DatasetSpec
+from atlas_core.datasets.parquet_images import extract_images, parquet_fingerprint
+from atlas_core.datasets.progress import Progress, ProgressCallback, silent
 from atlas_core.datasets.readers import read_dataset
+from atlas_core.datasets.readers.hf_parquet import INDEX_FILE
 from atlas_core.errors import AtlasError
 
-
-@dataclass(frozen=True)
-class Progress:
-    """What a fetch is doing, and how far it is: `done` of `total` bytes (None while unknown)."""
-
-    dataset: str
-    step: str
-    done: int = 0
-    total: int | None = None
-
-
-ProgressCallback = Callable[[Progress], None]
+WORK_FOLDER = ".atlas-fetch"
 
 
 def ensure_fetched(spec: DatasetSpec, data_root: Path, progress: ProgressCallback | None = None) -> Path:
-    """The dataset's folder, fetched or generated when it is not there yet.
+    """The dataset's folder; its files are fetched or generated when they are not there yet.
 
-    A folder that is there and complete is used as it is, and nothing is written. What is fetched appears
-    under its name only when it is whole.
+    A folder that is there and complete is used as it is, and nothing is written. One that lacks something
+    gets what is missing, and no file in it is replaced. A new one appears under its name only when it can be
+    read and has all its images. A broken-off fetch goes on where it stopped; of several processes that fetch
+    the same dataset one does the work and the others wait.
 
     Raises:
-        AtlasError: The dataset has no source, or what its source gave is not the dataset.
+        AtlasError: Nothing says where to get the dataset, no address gave it, a licence has to be accepted
+            first, or what came is not the dataset.
     """
     folder = spec.path(data_root)
-    report = progress or (lambda _: None)
-    if folder.is_dir() and is_complete(spec, data_root):
+    report = progress or silent
+    if is_complete(spec, data_root):
         return folder
-    if spec.source is not None and spec.source.generator is not None:
-        return _generate(spec, data_root, report)
-    read_dataset(spec, data_root)
+    if spec.source is None:
+        read_dataset(spec, data_root)
+        raise AtlasError(f"dataset {spec.name!r} is not complete", expected=f"all its files in {folder}")
+    work = folder.parent / WORK_FOLDER / folder.name
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{work}.lock"):
+            if not is_complete(spec, data_root):
+                _fetch(spec, data_root, work, report)
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise AtlasError(f"dataset {spec.name!r} cannot be written below {folder.parent}: {error}") from error
     return folder
 
 
 def is_complete(spec: DatasetSpec, data_root: Path) -> bool:
-    """Whether the dataset can be read and has all its images."""
+    """Whether the dataset can be read, has all its images, and is what its source holds now."""
+    folder = spec.path(data_root)
+    if not folder.is_dir():
+        return False
     try:
+        if spec.source is not None and spec.source.parquet is not None:
+            source = Path(spec.source.parquet).expanduser()
+            written = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))["source"]
+            if source.exists() and written != parquet_fingerprint(source):
+                return False
         read_dataset(spec, data_root)
-    except AtlasError:
+    except (AtlasError, OSError, ValueError, KeyError):
         return False
     return True
 
 
-def _generate(spec: DatasetSpec, data_root: Path, report: ProgressCallback) -> Path:
+def _fetch(spec: DatasetSpec, data_root: Path, work: Path, report: ProgressCallback) -> None:
     assert spec.source is not None
+    if spec.source.generator is not None:
+        report(Progress(spec.name, "generating"))
+        generate = import_module(f"atlas_core.datasets.{spec.source.generator}").generate
+        _make(spec, data_root, work, lambda target: generate(spec.name, target))
+    elif spec.source.parquet is not None:
+        report(Progress(spec.name, "taking images out of Parquet files"))
+        source = Path(spec.source.parquet).expanduser()
+        if not source.exists():
+            raise AtlasError(
+                f"dataset {spec.name!r}: {source} does not exist", expected="Parquet files there"
+            )
+        _make(spec, data_root, work, lambda target: extract_images(spec, source, target))
+    else:
+        bring_archives(spec, data_root, work, report)
+
+
+def _make(spec: DatasetSpec, data_root: Path, work: Path, make: Callable[[Path], None]) -> None:
+    """Let `make` fill a folder, check that it is the dataset, then give it its name in one step."""
+    content, aside = work / "made", work / "replaced"
+    shutil.rmtree(content, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
+    content.mkdir(parents=True)
+    make(content)
+    read_dataset(spec.model_copy(update={"folder": str(content.absolute())}), data_root)
     folder = spec.path(data_root)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    report(Progress(spec.name, "generating"))
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        content = Path(temporary) / folder.name
-        import_module(f"atlas_core.datasets.{spec.source.generator}").generate(spec.name, content)
-        read_dataset(spec.model_copy(update={"folder": str(content)}), data_root)
-        publish(content, folder, usable=lambda: is_complete(spec, data_root))
-    return folder
-
-
-def publish(content: Path, folder: Path, usable: Callable[[], bool]) -> None:
-    """Give a finished folder its name in one step; the loser of a race keeps the winner's."""
-    if folder.exists() and not usable():
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        os.replace(folder, aside / "replaced")
-        shutil.rmtree(aside, ignore_errors=True)
-    try:
-        os.replace(content, folder)
-    except OSError:
-        if not usable():
-            raise
+    if folder.exists():
+        os.replace(folder, aside)
+    os.replace(content, folder)

@@ -88,7 +88,7 @@ def _check_present(spec: DatasetSpec, folder: Path, listing: Listing) -> None:
         raise AtlasError(
             f"dataset {spec.name!r}: {len(missing)} of {len(listing.items)} images are missing "
             f"below {folder}: {name_some(missing)}",
-            fix=f"`atlas datasets verify {spec.name}` lists all, `atlas datasets fetch {spec.name}` gets them",
+            fix=f"`atlas datasets verify {spec.name}` lists all, `atlas datasets fetch {spec.name}` helps",
         )
 
 

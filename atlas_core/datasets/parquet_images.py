@@ -1,0 +1,156 @@
+"""Taking the images out of Parquet files, once, into an ordinary folder.
+
+Understands Hugging Face `datasets` folders (an image column of {bytes, path}, class names in the schema's
+metadata, the split in the file's or folder's name) and single files with a column of image bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from atlas_core.datasets.automatic_split import automatic_split, split_options
+from atlas_core.datasets.catalogue import DatasetSpec
+from atlas_core.datasets.items import Split
+from atlas_core.datasets.readers.hf_parquet import INDEX_FILE
+from atlas_core.datasets.readers.table import sorted_classes, split_named
+from atlas_core.errors import AtlasError
+
+_IMAGE, _LABEL, _NAME, _SPLIT = ("image", "img"), ("label", "labels", "class"), ("class_name",), ("split",)
+_SPLIT_IN_NAME = re.compile(r"(?:^|[/_-])(train|training|val|valid|validation|test)(?:[/_.-]|$)")
+_BATCH_ROWS = 256
+_MAGIC = {b"\xff\xd8": "jpg", b"\x89P": "png", b"GI": "gif", b"BM": "bmp", b"RI": "webp", b"II": "tif"}
+
+
+def parquet_fingerprint(source: Path) -> list[list[Any]]:
+    """Name, size and modification time of each Parquet file, to tell whether an extraction is still good."""
+    return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in parquet_files(source)]
+
+
+def parquet_files(source: Path) -> list[Path]:
+    """The file itself, or all Parquet files below a folder, sorted.
+
+    Raises:
+        AtlasError: There are none.
+    """
+    files = [source] if source.is_file() else sorted(source.rglob("*.parquet"))
+    if not files:
+        raise AtlasError(f"{source} holds no Parquet files", expected="a .parquet file or a folder of them")
+    return files
+
+
+def extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
+    """Write each row's image bytes, unchanged, below `folder`, and the index beside them.
+
+    Args:
+        spec: Options: `columns`, a mapping of image, label, class_name and split to column names; `seed`
+            and `fractions` of the automatic split.
+        source: Parquet file or folder.
+        folder: New folder.
+
+    Raises:
+        AtlasError: No image or label column, a row without image bytes, or labels that do not fit.
+    """
+    paths: list[str] = []
+    labels: list[Any] = []
+    splits: list[Split | None] = []
+    names: dict[Any, str] = {}
+    for file in parquet_files(source):
+        declared = _declared_names(file)
+        for value, name, split, data in _rows(spec, file, source):
+            shown = name if name is not None else declared[value] if declared else str(value)
+            if names.setdefault(value, shown) != shown:
+                raise AtlasError(f"{file}: label {value!r} is both {names[value]!r} and {shown!r}")
+            path = f"images/{split or 'all'}/{len(paths):08d}.{_ending(data, file)}"
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(data)
+            paths.append(path)
+            labels.append(value)
+            splits.append(split)
+        if declared:
+            names = {**dict(enumerate(declared)), **names}
+    known = [split for split in splits if split is not None]
+    if known and len(known) < len(splits):
+        raise AtlasError(f"{source}: some rows have a split and some have none")
+    final = known or automatic_split(labels, *split_options(spec.options))
+    order = sorted_classes(names)
+    label_of = {value: label for label, value in enumerate(order)}
+    index = {
+        "source": parquet_fingerprint(source),
+        "class_names": [names[value] for value in order],
+        "items": [[p, label_of[v], s] for p, v, s in zip(paths, labels, final, strict=True)],
+    }
+    (folder / INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
+
+
+def _rows(
+    spec: DatasetSpec, file: Path, source: Path
+) -> Iterator[tuple[Any, str | None, Split | None, bytes]]:
+    """(label, class name, split, image bytes) of each row."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as parquet:
+        columns = _columns(spec, file, parquet.schema_arrow.names)
+        relative = file.name if source == file else file.relative_to(source).as_posix()
+        in_name = None if "split" in columns else _SPLIT_IN_NAME.search(relative)
+        row = 0
+        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns.values())):
+            for values in batch.to_pylist():
+                image = values[columns["image"]]
+                data = image.get("bytes") if isinstance(image, Mapping) else image
+                if not isinstance(data, bytes) or not data:
+                    raise AtlasError(
+                        f"{file}, row {row}: no image bytes",
+                        expected="images stored in the Parquet file itself",
+                    )
+                value = values[columns["label"]]
+                name = values.get(columns.get("class_name", ""))
+                if value is None:
+                    raise AtlasError(f"{file}, row {row}: no label")
+                text = values[columns["split"]] if "split" in columns else in_name and in_name.group(1)
+                yield value, name, split_named(text, file) if text else None, data
+                row += 1
+
+
+def _columns(spec: DatasetSpec, file: Path, names: list[str]) -> dict[str, str]:
+    given: Any = spec.options.get("columns", {})
+    if not isinstance(given, Mapping):
+        raise AtlasError(f"options.columns = {given!r}", expected="a mapping of image and label to columns")
+    usual = {"image": _IMAGE, "label": _LABEL, "class_name": _NAME, "split": _SPLIT}
+    chosen = {}
+    for role, candidates in usual.items():
+        wanted = (str(given[role]),) if role in given else candidates
+        found = next((name for name in wanted if name in names), None)
+        if found is not None:
+            chosen[role] = found
+        elif role in given or role in ("image", "label"):
+            raise AtlasError(
+                f"{file} has no column for the {role}",
+                expected=f"one of {', '.join(wanted)}; it has {', '.join(names)}",
+                fix="name it under options.columns",
+            )
+    return chosen
+
+
+def _declared_names(file: Path) -> list[str]:
+    """Class names of the first ClassLabel in the metadata that Hugging Face `datasets` writes."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_schema(file).metadata or {}
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    except ValueError:
+        return []
+    for feature in features.values():
+        if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel":
+            return [str(name) for name in feature["names"]]
+    return []
+
+
+def _ending(data: bytes, file: Path) -> str:
+    if data[:2] not in _MAGIC:
+        raise AtlasError(f"{file} holds bytes that are no image of a known format: {data[:8]!r}…")
+    return _MAGIC[data[:2]]

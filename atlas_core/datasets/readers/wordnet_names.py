@@ -1,0 +1,42 @@
+"""`classnames.txt`: ImageNet's class names by WordNet id (protocol 2.3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from atlas_core.datasets.catalogue import DatasetSpec
+from atlas_core.errors import AtlasError
+
+_FILE = "classnames.txt"
+
+
+def read_wordnet_names(spec: DatasetSpec, folder: Path) -> dict[str, str]:
+    """WNID → class name, in the file's order, which must be the sorted one.
+
+    A variant's folder needs no copy of its own when ImageNet's folder lies beside it.
+
+    Raises:
+        AtlasError: The file is missing or not a list of `WNID name` lines in sorted order.
+    """
+    places = [folder / _FILE, folder.parent / "imagenet" / _FILE]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise AtlasError(
+            f"dataset {spec.name!r} has no {_FILE}",
+            expected=" or ".join(map(str, places)),
+            fix=f"`atlas datasets fetch {spec.name}` gets it",
+        )
+    names: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        wnid, _, name = line.strip().partition(" ")
+        if not name or wnid in names:
+            raise AtlasError(
+                f"{path}, line {number}: {line!r}", expected="one `WNID class name` a line, once"
+            )
+        names[wnid] = name.strip()
+    # ImageNetV2's folder numbers are line numbers, so another order would silently mix up the classes.
+    if list(names) != sorted(names):
+        raise AtlasError(f"{path} is not sorted", expected="lines in the order of their WNID")
+    return names

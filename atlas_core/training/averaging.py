@@ -13,7 +13,9 @@ from atlas_core.training.recipe import WeightAverage
 
 def gaussian_weights(average: WeightAverage, epochs: int) -> list[float]:
     """w_t ∝ N(t; μ, σ) for t = 1..T, summing to one."""
-    raw = [math.exp(-0.5 * ((t - average.mean) / average.std) ** 2) for t in range(1, epochs + 1)]
+    exponents = [-0.5 * ((t - average.mean) / average.std) ** 2 for t in range(1, epochs + 1)]
+    # Taken from the largest, so that a short training far from the mean does not come to 0/0.
+    raw = [math.exp(each - max(exponents)) for each in exponents]
     total = sum(raw)
     return [each / total for each in raw]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from torch import Tensor
@@ -37,11 +39,17 @@ def slow_features(
 def slow_frozen(case: Case) -> tuple[Tensor, Tensor]:
     """f⁰ and g⁰: the mean over templates is taken before anything is normalised."""
     assert case.batch.pixels is not None
-    tokenizer = case.method.clip.tokenize
+    return unit(case.plain.image(case.batch.pixels)), slow_template_mean()
+
+
+@cache
+def slow_template_mean() -> Tensor:
+    case = make_case("vpt")
     total = torch.zeros(len(NAMES), case.method.clip.embed_dim)
     for template in SIXTY_TEMPLATES:
-        total = total + case.plain.text(tokenizer([template.replace("{}", name) for name in NAMES]))
-    return unit(case.plain.image(case.batch.pixels)), unit(total / 60)
+        ids = case.method.clip.tokenize([template.replace("{}", name) for name in NAMES])
+        total = total + case.plain.text(ids)
+    return unit(total / 60)
 
 
 def slow_loss(case: Case, leaves: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

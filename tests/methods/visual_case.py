@@ -97,7 +97,7 @@ def make_case(
         classes,
         parsed,
         generator=torch.Generator().manual_seed(1),
-        reference=None if reference is None else encode_reference(clip, reference, names),
+        reference=None if reference is None else encode_reference(layers, reference, names),
     )
     noise = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -118,8 +118,10 @@ def make_case(
     return Case(method, batch, PlainClip(openai_state(*layers)), prompt_ids)
 
 
-def encode_reference(clip: FrozenClip, reference: TextReference, names: tuple[str, ...]) -> Tensor:
+@lru_cache(maxsize=16)
+def encode_reference(layers: tuple[int, int], reference: TextReference, names: tuple[str, ...]) -> Tensor:
     """What the text_features stage makes of a reference."""
+    clip = clip_of_state(*layers)
     each = [clip.encode_text([template.format(name) for name in names]) for template in reference.templates]
     return combine_templates(
         torch.stack(each), normalise_each=reference.normalise_each, keep_each=reference.keep_each

@@ -1,6 +1,6 @@
 """The feature cache: raw image features of (item, view) pairs in one Parquet file.
 
-Layout, chosen with `python -m atlas_core.features.layout_benchmark`: columns `item` int32, `view` int16,
+Layout, chosen by measurement (`atlas_core.bench.file_layouts`): columns `item` int32, `view` int16,
 `label` int32 and `feature` FixedSizeBinary (little-endian floats), uncompressed, one row group; the schema's
 metadata hold dtype, width and the damaged images. `feature_relation` shows the vectors to SQL.
 """

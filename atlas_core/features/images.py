@@ -7,6 +7,7 @@ What a row holds depends on its image, its view and the seed alone; workers only
 import multiprocessing
 import os
 import shutil
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -158,6 +159,7 @@ def _batches(source: "_Views", workers: int, pin_memory: bool) -> Iterator[ViewB
         prefetch_factor=_AHEAD,
         pin_memory=pin_memory,
         multiprocessing_context=_context(),
+        worker_init_fn=_end_with_parent,
     )
     try:
         yield from loader
@@ -170,6 +172,18 @@ def _batches(source: "_Views", workers: int, pin_memory: bool) -> Iterator[ViewB
             "an image-decoding process was killed, most likely for want of memory",
             fix="use fewer workers or a smaller batch, then run again: finished shards are kept",
         ) from error
+
+
+def _end_with_parent(worker: int) -> None:
+    # torch's own watch compares parents' ids, and a fork server, which is the parent here, outlives the loader.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _context() -> Any:

@@ -161,6 +161,7 @@ def test_a_killed_process_loses_one_shard(noise_images: Images, tmp_path: Path, 
         assert victim.is_alive()
         time.sleep(0.01)
     assert victim.pid
+    family = descendants(victim.pid)
     os.kill(victim.pid, signal.SIGKILL)
     victim.join()
     finished = len(list((tmp_path / "cut").glob("rows-*.parquet")))
@@ -168,6 +169,20 @@ def test_a_killed_process_loses_one_shard(noise_images: Images, tmp_path: Path, 
     assert 4 <= finished < 15
     assert equal(expected, extract(noise_images, tmp_path / "cut", rest))
     assert rest.images == 60 - 4 * finished
+    assert bool(family) == bool(workers)
+    give_up = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in family):
+        assert time.monotonic() < give_up, "decoding processes outlive the killed one"
+        time.sleep(0.05)
+
+
+def descendants(pid: int) -> list[int]:
+    children = [
+        int(child)
+        for listing in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in listing.read_text().split()
+    ]
+    return children + [each for child in children for each in descendants(child)]
 
 
 def test_a_pixel_cache_goes_on_where_it_was_cut(noise_images: Images, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Measurements that the documentation quotes, each with its floor beside it."""

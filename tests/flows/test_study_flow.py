@@ -1,0 +1,111 @@
+"""The Prefect flow does what `atlas run` does, and its tasks show as Cached when nothing is to be made."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.flows import flow
+from prefect.testing.utilities import prefect_test_harness
+
+from atlas_core.config import load_study
+from atlas_core.errors import AtlasError
+from atlas_core.store import Store
+from flows.base_to_new import base_to_new
+from flows.study import run_as_tasks
+from tests.tiny_study import TinyWorld, make_world
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
+    return make_world(tmp_path_factory.mktemp("flow"))
+
+
+@flow(name="tiny")
+def tiny(study_file: str, home: str) -> tuple[str, str]:
+    """The body of every protocol's flow, on a study from a file."""
+    from prefect.runtime import flow_run
+
+    world = TinyWorld(Path(home))
+    return run_as_tasks(load_study(study_file), world.placement), str(flow_run.id)
+
+
+def run_tiny(world: TinyWorld) -> tuple[str, dict[str, str]]:
+    """Run the flow; answers the aggregate's key, and the state of every task run by name."""
+    study = world.home / "tiny.yaml"
+    study.write_text(yaml.safe_dump(world.raw_study()))
+    key, run_id = tiny(str(study), str(world.home))
+    # The server records task runs a little after they happen.
+    deadline = time.monotonic() + 60
+    while True:
+        with get_client(sync_client=True) as client:
+            runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])))
+        if runs and all(run.state is not None and run.state.is_final() for run in runs):
+            return key, {run.name: run.state_name or "" for run in runs}
+        assert time.monotonic() < deadline, [(run.name, run.state_name) for run in runs]
+        time.sleep(0.5)
+
+
+def test_a_second_flow_run_shows_every_task_as_cached(world: TinyWorld) -> None:
+    key, first = run_tiny(world)
+    assert "Completed" in first.values()
+    again, second = run_tiny(world)
+    assert again == key
+    assert set(second.values()) == {"Cached"}
+
+
+def test_an_artifact_that_is_gone_is_made_again_although_prefect_remembers_it(world: TinyWorld) -> None:
+    run_tiny(world)
+    store = Store(world.placement.store_path)
+    victim = next(manifest for manifest in store.manifests("tune") if "/ls/" in manifest.name)
+    store.delete("tune", victim.key)
+    _, states = run_tiny(world)
+    assert store.lookup("tune", victim.key) is not None
+    assert [name for name, state in states.items() if state == "Completed"] == [
+        name for name in states if name.startswith("tune") and states[name] == "Completed"
+    ]
+    assert "Completed" in states.values()
+
+
+def test_the_flow_and_the_command_line_make_the_same_artifacts(world: TinyWorld, tmp_path: Path) -> None:
+    run_tiny(world)
+    assert world.run().made == []
+
+
+def test_a_failing_run_leaves_the_others_alone(world: TinyWorld) -> None:
+    raw = world.raw_study(
+        methods=[{"name": "coop", "options": {"n_ctx": 2}, "training": {"lr": 1e30}}, "zero_shot"]
+    )
+    study = world.home / "broken.yaml"
+    study.write_text(yaml.safe_dump(raw))
+    with pytest.raises(AtlasError, match="jobs failed"):
+        tiny(str(study), str(world.home))
+    store = Store(world.placement.store_path)
+    assert any("zero_shot" in manifest.name for manifest in store.manifests("evaluate"))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "suggestion"),
+    [
+        ({"datasets": ["demo_shape"]}, "demo_shapes"),
+        ({"overrides": {"methods": ["co-op"]}}, "coop"),
+        ({"overrides": {"supervisions": ["atlas_cls"]}}, "atlas_csl"),
+        ({"overrides": {"epochs": 3}}, "epochs"),
+    ],
+)
+def test_wrong_parameters_are_refused_with_suggestions(
+    parameters: dict[str, object], suggestion: str
+) -> None:
+    with pytest.raises(Exception, match=suggestion) as caught:
+        base_to_new(**parameters)
+    assert suggestion in str(caught.value), json.dumps(parameters)

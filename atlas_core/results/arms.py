@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from atlas_core.labels.config import DEFAULT_PERIOD
 
 # The field's order; a method or supervision that is not listed comes after these, by name.
 METHOD_ORDER = (
@@ -81,3 +83,29 @@ def row_rank(row: Mapping[str, Any]) -> tuple[Any, ...]:
         row["backbone"],
         row["variant"],
     )
+
+
+def main_arms(rows: Sequence[Mapping[str, Any]], apart: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Rows of one setting for each method and supervision: the one with most rows, the defaults among equals.
+
+    A figure has room for one line a supervision, not for an ablation's variants of it.
+
+    Args:
+        apart: Columns along which a line runs (`shots`): settings that differ there alone belong together.
+    """
+    skipped = tuple(apart)
+    counts = Counter((row["method"], row["supervision"], arm_of(row, skipped)) for row in rows)
+    best: dict[tuple[str, str], tuple[Any, Any]] = {}
+    for row in rows:
+        arm = arm_of(row, skipped)
+        usual = (
+            row["temperature"] is None,
+            row["period"] == DEFAULT_PERIOD,
+            row["mix"] or 0.0,
+            -row["variant"],
+        )
+        rank = (counts[row["method"], row["supervision"], arm], usual)
+        place = (row["method"], row["supervision"])
+        if place not in best or rank > best[place][0]:
+            best[place] = (rank, arm)
+    return [dict(row) for row in rows if arm_of(row, skipped) == best[row["method"], row["supervision"]][1]]

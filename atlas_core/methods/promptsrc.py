@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from atlas_core.backbone.clip import normalise
+from atlas_core.backbone.image import forward_prompted_and_frozen
 from atlas_core.methods.base import Batch, Classes, CrossEntropy, MethodOptions, TextReference
 from atlas_core.methods.imagenet_templates import SIXTY_TEMPLATES
 from atlas_core.methods.ivlp import IVLP, IVLPOptions
+from atlas_core.methods.visual import split_prompts
 
 
 class PromptSRCOptions(IVLPOptions):
@@ -56,20 +58,23 @@ class PromptSRC(IVLP):
     def loss(self, batch: Batch, cross_entropy: CrossEntropy) -> tuple[Tensor, Tensor]:
         """Cross-entropy + λ₁ mean|g − g⁰| + λ₂ mean|f − f⁰| + KL(p⁰ ‖ p) / (B·C), eqs. 4 to 6."""
         assert self.reference is not None, "the method was built without its text reference"
-        image, text = self.encoder()(self.images(batch))
-        f, g = normalise(image), normalise(text)
-        f0, g0 = normalise(self.frozen_features(batch)), normalise(self.reference)
+        image, frozen = self.prompted_and_frozen(batch)
+        f, g = normalise(image), normalise(self.text_features())
+        f0, g0 = normalise(frozen), normalise(self.reference)
         logits = self.clip.logit_scale * f @ g.T
         drift = self.options.text_weight * (g - g0).abs().mean()
         drift = drift + self.options.image_weight * (f - f0).abs().mean()
         divergence = mean_divergence(logits, self.clip.logit_scale * f0 @ g0.T)
         return cross_entropy(logits) + drift + self.options.logit_weight * divergence, logits
 
-    def frozen_features(self, batch: Batch) -> Tensor:
-        """Raw features [B, D] of the same views by the frozen tower."""
+    def prompted_and_frozen(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Raw image features [B, D] of the views with the prompts, and without them (no gradients)."""
+        pixels = self.images(batch)
         if self.options.frozen_features == "cached":
-            return batch.features
-        return self.clip.encode_image(self.images(batch))
+            return self.image_features(pixels), batch.features
+        first, deep = split_prompts(self.visual_prompts)
+        recompute = self.options.gradient_checkpointing
+        return forward_prompted_and_frozen(self.clip.image_tower(), pixels, first, deep, recompute)
 
 
 def mean_divergence(logits: Tensor, frozen_logits: Tensor) -> Tensor:

@@ -56,10 +56,15 @@ def clamp_depth(depth: int, *towers: TextTower | ImageTower) -> int:
     return min(depth, *(tower.layers for tower in towers))
 
 
+def split_prompts(prompts: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Prompts [J, n, W] as those of the input, [n, W], and those of the blocks 1 … J − 1, None if there are none."""
+    return prompts[0], prompts[1:] if len(prompts) > 1 else None
+
+
 def prompt_image(clip: FrozenClip, pixels: Tensor, prompts: Tensor, checkpoint: bool) -> Tensor:
     """Raw image features [B, D]; of prompts [J, n, Wv] item 0 joins the input, item j enters at block j."""
-    deep = prompts[1:] if len(prompts) > 1 else None
-    return forward(clip.image_tower(), pixels, prompts[0], deep, checkpoint)
+    first, deep = split_prompts(prompts)
+    return forward(clip.image_tower(), pixels, first, deep, checkpoint)
 
 
 def initial_text_prompts(
@@ -94,8 +99,8 @@ class DeepTextPrompts:
 
     def encode(self, prompts: Tensor, chunks: int | None) -> Tensor:
         """Raw class features [C, D]; prompts [J, n, W], item 0 at the input, item j put in at block j."""
-        prefix = torch.cat([self.start, prompts[0].to(self.start.dtype), self.rest])
-        deep = prompts[1:] if len(prompts) > 1 else None
+        first, deep = split_prompts(prompts)
+        prefix = torch.cat([self.start, first.to(self.start.dtype), self.rest])
         return encode_prompts(self.tower, self.layout, prefix, self.suffix, deep_prompts=deep, chunks=chunks)
 
 

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 from atlas_core.errors import AtlasError
+from atlas_core.methods.base import parse_options
+from atlas_core.methods.registry import METHODS
+from atlas_core.training.recipe import method_defaults, resolve_recipe
 from tests.methods.plain_clip import PlainClip, cross_entropy
 from tests.methods.visual_case import (
     NAMES,
@@ -101,3 +104,32 @@ def test_a_checkpoint_predicts_the_new_classes() -> None:
 def test_more_contexts_than_initial_words_are_refused_by_name() -> None:
     with pytest.raises(AtlasError, match="4 tokens"):
         make_case("maple", {"n_ctx": 5})
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "expected"),
+    [
+        ("maple", "base_to_new", (0.0035, 4, 5, {"n_ctx": 2, "depth": 9})),
+        ("maple", "cross_dataset", (0.0026, 4, 2, {"n_ctx": 2, "depth": 3})),
+        ("maple", "domain_generalization", (0.0026, 4, 2, {"n_ctx": 2, "depth": 3})),
+        ("dept_maple", "base_to_new", (0.0035, 4, 10, {"n_ctx": 2, "depth": 9, "linear_weight": 0.7})),
+        ("vpt", "base_to_new", (0.0025, 4, 5, {"n_ctx": 8, "depth": 12})),
+        ("ivlp", "base_to_new", (0.0035, 4, 5, {"n_ctx_text": 2, "n_ctx_vision": 2, "depth_text": 12})),
+    ],
+)
+def test_the_yaml_has_the_published_constants(
+    name: str, protocol: str, expected: tuple[float, int, int, dict[str, float]]
+) -> None:
+    """From the published configuration files that each YAML names."""
+    method = METHODS.get(name)
+    recipe, raw = resolve_recipe(
+        method_defaults(method.defaults_file),
+        protocol=protocol,
+        dataset="imagenet",
+        shots=16,
+        training={},
+        options={},
+    )
+    rate, batch_size, epochs, options = expected
+    assert (recipe.lr, recipe.batch_size, recipe.epochs) == (rate, batch_size, epochs)
+    assert options.items() <= parse_options(method, raw).model_dump().items()

@@ -37,7 +37,7 @@ class CoCoOpOptions(MethodOptions):
 
 
 class CoCoOp(PromptMethod):
-    """z_ic = s·f_i·g_c(ctx + π(f_i)) with π(f) = W₂·relu(W₁·f) of the normalised f (section 3.2).
+    """z_ic = s·f_i·g_c(ctx + π(f_i)) with π(f) = W₂·relu(W₁·f) of the normalised f.
 
     Every image has class features of its own. What does not depend on the class is computed once an image:
     the start token and the context are one prefix of the text tower for all C prompts of that image.

@@ -33,7 +33,7 @@ class DePTOptions(MethodOptions):
 
 
 class DePT(PromptMethod):
-    """Channel-adjusted transfer beside a host method's own logits (section 3.2, eq. 5 to 8).
+    """Channel-adjusted transfer beside a host method's own logits.
 
     Used as the first base beside a host: `class DePTCoOp(DePT, CoOp)`. The host gives `encoder` and, where it
     has one, `regulariser`; with its raw features f and g, the loss is

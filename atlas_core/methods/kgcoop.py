@@ -22,7 +22,7 @@ class KgCoOpOptions(CoOpOptions):
 
 
 class KgCoOp(CoOp):
-    """CoOp with L = CE + λ·(1 − mean_c cos(g_c, g⁰_c)) (section 3.2, eq. 5; λ = 8)."""
+    """CoOp with L = CE + λ·(1 − mean_c cos(g_c, g⁰_c)), λ = 8."""
 
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[KgCoOpOptions]] = KgCoOpOptions

@@ -31,7 +31,7 @@ class ProGradOptions(CoOpOptions):
 
 
 class ProGrad(CoOp):
-    """CoOp with the cross-entropy's gradient projected where it conflicts with the zero-shot model's (eq. 4).
+    """CoOp with the cross-entropy's gradient projected where it conflicts with the zero-shot model's.
 
     The loss is the cross-entropy alone. L_kl = −T²·mean_i Σ_c softmax(zᵗ/T)_c · log softmax(z/T)_c, with the
     zero-shot logits zᵗ of the same features, only steers: see `project`.
@@ -95,7 +95,7 @@ class ProGrad(CoOp):
 
 
 def project(gradient: Tensor, direction: Tensor, amount: float) -> Tensor:
-    """a − λ(a·b̂)b̂ where a·b̂ < 0, else a; b̂ = b/‖b‖ over the whole tensor (eq. 4).
+    """a − λ(a·b̂)b̂ where a·b̂ < 0, else a; b̂ = b/‖b‖ over the whole tensor.
 
     Args:
         gradient: a, the cross-entropy's, of any shape.

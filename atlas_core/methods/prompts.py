@@ -13,7 +13,7 @@ from atlas_core.backbone.text import end_positions
 from atlas_core.errors import AtlasError
 
 Position = Literal["end", "middle", "front"]
-CONTEXT_STD = 0.02  # CoOp, section 3.1: zero-mean Gaussian with standard deviation 0.02
+CONTEXT_STD = 0.02  # of CoOp and all its successors (trainers/coop.py)
 
 
 def words(text: str) -> list[str]:
@@ -68,7 +68,7 @@ class PromptTokens:
 def prompt_tokens(
     clip: FrozenClip, names: tuple[str, ...], prefix: str, n_ctx: int, position: Position
 ) -> PromptTokens:
-    """Token ids of `prefix name.` with the name moved to its position (protocol 1.0; CoOp, section 3.1).
+    """Token ids of `prefix name.` with the name moved to its position.
 
     Args:
         prefix: Text in front of the name whose first `n_ctx` tokens the context vectors replace.

@@ -42,7 +42,7 @@ class TCPOptions(MethodOptions):
 
 
 class TCP(PromptMethod):
-    """KgCoOp's loss, with T_c = W₂·quickgelu(W₁·g⁰_c) in place of the context from block 8 on (section 3.3).
+    """KgCoOp's loss, with T_c = W₂·quickgelu(W₁·g⁰_c) in place of the context from block 8 on.
 
     Below that block the start token and the context are the same for every class and computed once; from it
     on the context's positions belong to their class.
@@ -84,7 +84,7 @@ class TCP(PromptMethod):
         return TextReference((classes.template("tcp"),))
 
     def class_prompts(self) -> Tensor:
-        """The class-aware vectors T, [C, M, W], of the classes' frozen features (section 3.3)."""
+        """The class-aware vectors T, [C, M, W], of the classes' frozen features."""
         assert self.reference is not None, "the method was built without its text reference"
         hidden = self.hidden(self.reference.to(self.ctx.dtype))
         made: Tensor = self.prompts(hidden * torch.sigmoid(1.702 * hidden))

@@ -1,4 +1,4 @@
-"""Zero-shot CLIP: hand-written prompts, nothing learned (protocol 1.1, CoOp's zsclip)."""
+"""Zero-shot CLIP: hand-written prompts, nothing learned (zsclip.py of KaiyangZhou/CoOp)."""
 
 from __future__ import annotations
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
-from atlas_core.backbone import text as text_tower
+from atlas_core.backbone.text import encode_prompts
+from atlas_core.methods import cocoop
 from atlas_core.methods.cocoop import CoCoOp
 from tests.methods.plain_clip import cross_entropy, unit
 from tests.methods.text_case import PlainText, build, make_text_case, plain_of, rebuilt
@@ -53,22 +56,18 @@ def test_prediction_in_chunks_is_prediction_at_once() -> None:
     assert_near(case.method.predictor()(features), whole.method.predictor()(features))
 
 
-def test_the_prefix_is_computed_once_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[int, ...]] = []
-    block = text_tower._block
+def test_the_context_is_one_prefix_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text tower is asked once a step, for one start token and context an image, shared by its classes."""
+    seen = []
 
-    def spy(weights: object, rows: text_tower._Rows) -> torch.Tensor:
-        seen.append((rows.groups, rows.n_prefix, len(rows.states)))
-        return block(weights, rows)  # type: ignore[arg-type]
+    def spy(*arguments: Any, **named: Any) -> torch.Tensor:
+        seen.append((tuple(arguments[2].shape), arguments[1].n_sequences))
+        return encode_prompts(*arguments, **named)
 
-    monkeypatch.setattr(text_tower, "_block", spy)
+    monkeypatch.setattr(cocoop, "encode_prompts", spy)
     case = make_text_case("cocoop", SMALL, images=2)
     case.run()
-    ids = case.method.clip.tokenize(NAMES)
-    suffix_tokens = int(
-        (ids > 0).sum()
-    )  # a name's tokens, its full stop and end token: as many as with start and end
-    assert set(seen) == {(2, 5, 2 * 5 + 2 * suffix_tokens)}
+    assert seen == [((2, 1 + 4, case.method.clip.text.width), 2 * len(NAMES))]
 
 
 def test_layers_start_as_torchs_do_from_the_runs_generator() -> None:

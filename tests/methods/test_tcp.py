@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from open_clip import SimpleTokenizer
 
-from atlas_core.backbone import text as text_tower
+from atlas_core.backbone.text import encode_prompts
 from atlas_core.errors import AtlasError
+from atlas_core.methods import tcp
 from atlas_core.methods.base import Classes
 from atlas_core.methods.tcp import TCP, prompt_template
 from atlas_core.training.optimiser import build_optimiser
@@ -33,8 +37,6 @@ def slow_text(
 
 
 def plain_ids(names: tuple[str, ...]) -> torch.Tensor:
-    from open_clip import SimpleTokenizer
-
     ids: torch.Tensor = SimpleTokenizer()([TEMPLATES["tcp_prompt"].format(name) for name in names])
     return ids
 
@@ -60,18 +62,23 @@ def test_context_and_network_serve_other_class_names() -> None:
     assert_near(new.predictor()(case.batch.features), plain_of(case).logits(case.batch.features, text))
 
 
-def test_the_context_is_shared_by_all_classes_below_the_injection(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared: list[int] = []
-    block = text_tower._block
+def test_one_context_is_given_for_all_classes_and_class_prompts_at_the_injection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So the tower shares the context below the injection block."""
+    seen = []
 
-    def spy(weights: object, rows: text_tower._Rows) -> torch.Tensor:
-        shared.append(rows.n_prefix)
-        return block(weights, rows)  # type: ignore[arg-type]
+    def spy(*arguments: Any, replace: dict[int, torch.Tensor], **named: Any) -> torch.Tensor:
+        seen.append(
+            (tuple(arguments[2].shape), {block: tuple(each.shape) for block, each in replace.items()})
+        )
+        return encode_prompts(*arguments, replace=replace, **named)
 
+    monkeypatch.setattr(tcp, "encode_prompts", spy)
     case = make_text_case("tcp", {"inject_at": 2})
-    monkeypatch.setattr(text_tower, "_block", spy)
     case.run()
-    assert shared == [5, 5, 1]
+    width = case.method.clip.text.width
+    assert seen == [((5, width), {2: (len(NAMES), 4, width)})]
 
 
 def test_the_published_block_is_the_ninth_of_twelve() -> None:

@@ -80,7 +80,7 @@ def build(
         classes,
         parsed,
         generator=torch.Generator().manual_seed(seed),
-        reference=None if reference is None else encode_reference(clip, reference, names),
+        reference=None if reference is None else encode_reference((text_layers, 3), reference, names),
     )
 
 

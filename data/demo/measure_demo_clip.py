@@ -1,95 +1,127 @@
 """Measure the demo CLIP on every demo dataset: a Markdown table of zero-shot and linear-probe accuracy.
 
-python data/demo/measure_demo_clip.py [--weights FILE] [--data FOLDER]
+    python data/demo/measure_demo_clip.py [--weights FILE] [--data FOLDER]
+
+Images and model go through the code that real ones go through: catalogue, reader, test transform, backbone.
+Base and new are zero-shot accuracies among the base classes alone and among the new classes alone. The probe is
+a logistic regression on image features of 16 images a class: what the frozen features hold.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import torch
-import yaml
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
-from safetensors.torch import load_file
-from sklearn.linear_model import LogisticRegression
 
-from atlas_core.datasets.demo import DEMO_DATASETS, generate
+from atlas_core.backbone.clip import FrozenClip
+from atlas_core.backbone.config import BackboneConfig
+from atlas_core.backbone.load import load_backbone
+from atlas_core.datasets.catalogue import dataset_spec
+from atlas_core.datasets.demo import DEMO_DATASETS
+from atlas_core.datasets.fetch import ensure_fetched
+from atlas_core.datasets.items import DatasetIndex, Split, base_new_labels, prompt_name
+from atlas_core.datasets.readers import read_dataset
+from atlas_core.features.images import decode_image
+from atlas_core.features.transforms import normalise, test_transform
 
-HERE = Path(__file__).resolve().parent
-MEAN = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(1, 3, 1, 1)
-STD = torch.tensor(open_clip.OPENAI_DATASET_STD).view(1, 3, 1, 1)
-Split = tuple[NDArray[np.float32], NDArray[np.int64]]
-
-
-def load_demo_clip(weights: Path) -> open_clip.CLIP:
-    """The demo model in float32 and eval mode."""
-    model = open_clip.CLIP(**json.loads((HERE / "demo_clip.json").read_text()))
-    model.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})
-    return model.eval()
+PROBE_SHOTS = 16
+Features = NDArray[np.float32]
+Labels = NDArray[np.int64]
 
 
-def template_of(name: str) -> str:
-    """The dataset's own template, from the catalogue."""
-    entry = yaml.safe_load((HERE.parent / "catalogue" / f"{name}.yaml").read_text())
-    return str(entry["templates"]["coop"])
+@dataclass(frozen=True)
+class Skill:
+    """Accuracies in percent; `probe` is None where a class has too few training images."""
+
+    classes: int
+    images: int
+    chance: float
+    zero_shot: float
+    base: float
+    new: float
+    probe: float | None = None
 
 
-def image_features(model: open_clip.CLIP, folder: Path, class_names: tuple[str, ...]) -> Split:
+def image_features(clip: FrozenClip, index: DatasetIndex, split: Split) -> tuple[Features, Labels]:
     """Normalised features [N,D] and labels [N] of one split."""
-    features, labels = [], []
-    for label, name in enumerate(class_names):
-        files = sorted((folder / name.replace(" ", "_")).iterdir())
-        pixels = torch.from_numpy(np.stack([np.asarray(Image.open(file)) for file in files]))
-        batch = (pixels.permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
-        with torch.inference_mode():
-            features.append(model.encode_image(batch, normalize=True).numpy())
-        labels += [label] * len(files)
-    return np.concatenate(features), np.asarray(labels)
+    items = [index.items[position] for position in index.positions(split)]
+    images = [test_transform(decode_image(index.path(item)), clip.image_size) for item in items]
+    features = clip.encode_image(normalise(torch.stack(images), clip.mean, clip.std))
+    return F.normalize(features, dim=-1).numpy(), np.asarray([item.label for item in items])
 
 
-def zero_shot(model: open_clip.CLIP, class_names: tuple[str, ...], template: str, data: Split) -> float:
-    """Accuracy in percent of the prompts made from a template."""
-    tokens = open_clip.SimpleTokenizer()([template.format(name) for name in class_names])
-    with torch.inference_mode():
-        text = model.encode_text(tokens, normalize=True).numpy()
-    features, labels = data
-    return 100 * float(((features @ text.T).argmax(axis=1) == labels).mean())
+def class_features(clip: FrozenClip, index: DatasetIndex, template: str) -> Features:
+    """Normalised text features [C,D] of one template's prompts."""
+    prompts = [template.format(prompt_name(name)) for name in index.class_names]
+    features: Features = F.normalize(clip.encode_text(prompts), dim=-1).numpy()
+    return features
 
 
-def linear_probe(train: Split, test: Split, shots: int = 16) -> float:
-    """Test accuracy in percent of a logistic regression on the first `shots` images of every class."""
+def accuracy_among(images: Features, labels: Labels, texts: Features, classes: tuple[int, ...]) -> float:
+    """Accuracy in percent on the images of some classes, with those classes' prompts alone."""
+    rows = np.flatnonzero(np.isin(labels, classes))
+    guesses = np.asarray(classes)[(images[rows] @ texts[list(classes)].T).argmax(axis=1)]
+    return 100 * float((guesses == labels[rows]).mean())
+
+
+def probe_accuracy(train: tuple[Features, Labels], test: tuple[Features, Labels]) -> float | None:
+    """Test accuracy in percent of a logistic regression on the first images of every class."""
+    from sklearn.linear_model import LogisticRegression
+
     features, labels = train
-    rows = np.concatenate([np.flatnonzero(labels == label)[:shots] for label in np.unique(labels)])
+    shots = [np.flatnonzero(labels == label)[:PROBE_SHOTS] for label in np.unique(labels)]
+    if min(len(rows) for rows in shots) < PROBE_SHOTS:
+        return None
+    rows = np.concatenate(shots)
     probe = LogisticRegression(C=30, max_iter=2000).fit(features[rows], labels[rows])
     return 100 * float(probe.score(*test))
 
 
+def measure(clip: FrozenClip, name: str, data_root: Path, with_probe: bool = False) -> Skill:
+    """The model's skill on a demo dataset, which is drawn under `data_root` if it is not there yet."""
+    spec = dataset_spec(name)
+    ensure_fetched(spec, data_root)
+    index = read_dataset(spec, data_root)
+    images, labels = image_features(clip, index, "test")
+    texts = class_features(clip, index, spec.template("coop"))
+    base, new = base_new_labels(len(index.class_names))
+    probe = None
+    if with_probe:
+        probe = probe_accuracy(image_features(clip, index, "train"), (images, labels))
+    return Skill(
+        classes=len(index.class_names),
+        images=len(labels),
+        chance=100 / len(index.class_names),
+        zero_shot=accuracy_among(images, labels, texts, base + new),
+        base=accuracy_among(images, labels, texts, base),
+        new=accuracy_among(images, labels, texts, new),
+        probe=probe,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weights", type=Path, default=HERE / "demo_clip.safetensors")
+    parser.add_argument("--weights", type=Path, help="instead of the shipped file")
     parser.add_argument("--data", type=Path, help="where the datasets lie or will be drawn")
     args = parser.parse_args()
-    model = load_demo_clip(args.weights)
+    clip = load_backbone(BackboneConfig(model="demo", pretrained=None, weights=args.weights, device="cpu"))
     with tempfile.TemporaryDirectory() as scratch:
-        root = args.data or Path(scratch)
-        print("| dataset | classes | chance | zero-shot | 16-shot linear probe |\n|---|---:|---:|---:|---:|")
-        for name, dataset in DEMO_DATASETS.items():
-            if not (root / name).exists():
-                generate(name, root / name)
-            test = image_features(model, root / name / "test", dataset.class_names)
-            skill = zero_shot(model, dataset.class_names, template_of(name), test)
-            probe = "–"
-            if dataset.sizes["train"] >= 16:
-                train = image_features(model, root / name / "train", dataset.class_names)
-                probe = f"{linear_probe(train, test):.1f}"
-            n = len(dataset.class_names)
-            print(f"| `{name}` | {n} | {100 / n:.1f} | {skill:.1f} | {probe} |", flush=True)
+        print(
+            f"| dataset | classes | test images | chance | zero-shot | base | new | {PROBE_SHOTS}-shot probe |"
+        )
+        print("|---|---:|---:|---:|---:|---:|---:|---:|")
+        for name in DEMO_DATASETS:
+            skill = measure(clip, name, args.data or Path(scratch), with_probe=True)
+            probe = "–" if skill.probe is None else f"{skill.probe:.1f}"
+            numbers = (skill.chance, skill.zero_shot, skill.base, skill.new)
+            percents = " | ".join(f"{number:.1f}" for number in numbers)
+            print(f"| `{name}` | {skill.classes} | {skill.images} | {percents} | {probe} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class DemoDataset:
     description: str
     class_names: tuple[str, ...]
     render: Renderer | None
-    sizes: Mapping[str, int] = field(default_factory=lambda: {"train": 40, "val": 8, "test": 30})
+    sizes: Mapping[str, int] = field(default_factory=lambda: {"train": 32, "val": 4, "test": 30})
 
     @property
     def n_images(self) -> int:

@@ -51,16 +51,29 @@ def _known_dataset(name: str) -> str:
     return name
 
 
+def _valid(model: type[BaseModel]) -> AfterValidator:
+    """Check a value against a model but keep it as it was given, a bare name or a mapping."""
+
+    def check(value: Any) -> Any:
+        model.model_validate(value)
+        return value
+
+    return AfterValidator(check)
+
+
+# Plain names and mappings, so that the deployments' JSON schema admits both; what they say is checked before
+# anything starts, with suggestions for a name that is not known.
 Dataset = Annotated[str, AfterValidator(_known_dataset)]
-"""A dataset's name; an unknown one is refused with suggestions before anything starts."""
+Method = Annotated[str | dict[str, Any], _valid(MethodConfig)]
+Supervision = Annotated[str | dict[str, Any], _valid(SupervisionConfig)]
 
 
 class Overrides(BaseModel):
     """Fields of the preset to replace; what is left out stays as the preset has it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    methods: tuple[MethodConfig, ...] | None = None
-    supervisions: tuple[SupervisionConfig, ...] | None = None
+    methods: tuple[Method, ...] | None = None
+    supervisions: tuple[Supervision, ...] | None = None
     shots: tuple[int, ...] | None = None
     seeds: tuple[int, ...] | None = None
     backbone: BackboneConfig | None = None

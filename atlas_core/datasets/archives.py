@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from atlas_core.datasets.catalogue import Archive, DatasetSpec, Mirror
 from atlas_core.datasets.download import DownloadError, download, mismatch
 from atlas_core.datasets.extract import extract, is_archive
-from atlas_core.datasets.paths import join, missing_files, walk
+from atlas_core.datasets.paths import join, missing_files
 from atlas_core.datasets.progress import Counter, Progress, ProgressCallback
 from atlas_core.datasets.readers import READERS, read_dataset
 from atlas_core.errors import AtlasError
@@ -20,37 +22,65 @@ from atlas_core.hashing import sha256_of
 _ROOM = 2.2
 
 
-def bring_archives(spec: DatasetSpec, data_root: Path, work: Path, report: ProgressCallback) -> None:
+def bring_archives(
+    spec: DatasetSpec, data_root: Path, work: Path, report: ProgressCallback, *, again: bool = False
+) -> None:
     """Fetch what a dataset lacks and put it in place.
 
     Args:
         work: Folder on the dataset's own disk for downloads and unpacked content; kept when this fails, so
             that the next call goes on from there.
+        again: Get every archive, whatever seems to be there.
 
     Raises:
-        AtlasError: An archive cannot be had, or the dataset is still not complete.
+        AtlasError: A licence stands in the way, an archive cannot be had, or the dataset is still not complete.
     """
     folder = spec.path(data_root)
-    # Two rounds: a split file that comes in the first one tells which images the second has to get.
-    for _ in range(2):
-        needed = archives_needed(spec, data_root)
-        if not needed:
-            break
-        unpacked = [_unpacked(spec, archive, folder, work, report) for archive in needed]
-        _put_in_place(spec, data_root, unpacked, work)
-    try:
-        read_dataset(spec, data_root)
-    except AtlasError as error:
-        if spec.source is not None and spec.source.gated:
-            raise AtlasError(error.what, expected=error.expected, fix=spec.source.gated.strip()) from error
-        raise
-
-
-def archives_needed(spec: DatasetSpec, data_root: Path) -> list[Archive]:
-    """Archives whose content is not there, or that hold images which are missing."""
-    folder = spec.path(data_root)
+    check_gate(spec, data_root)
+    # A new dataset is put together out of sight and gets its name when it can be read.
+    target = folder if folder.exists() else work / "dataset"
+    target.mkdir(exist_ok=True)
+    here = spec.model_copy(update={"folder": str(target.absolute())})
     archives = spec.source.archives if spec.source else ()
-    absent = [a for a in archives if not all((folder / path).exists() for path in provided(a))]
+    for archive in archives:
+        if _content(archive, work).is_dir():
+            add_missing(_content(archive, work), target)
+    # ImageNet's variants share its classnames.txt.
+    places = (folder, folder.parent / "imagenet", folder.parent)
+    bring = _Bring(spec, places, work, report)
+    for archive in archives if again else archives_needed(here, target):
+        # An archive that came before this one may have brought its content along.
+        if again or archive in archives_needed(here, target):
+            add_missing(bring.unpacked(archive), target)
+    # A split file that came just now tells which images are still to be had.
+    for archive in archives_needed(here, target):
+        add_missing(bring.unpacked(archive), target)
+    try:
+        read_dataset(here, data_root)
+    except AtlasError as error:
+        if target == folder:
+            raise
+        fix = f"fetch again; to begin from nothing delete {work} first"
+        raise AtlasError(f"what came is not dataset {spec.name!r}: {error}", fix=fix) from error
+    if target != folder:
+        os.replace(target, folder)
+
+
+def check_gate(spec: DatasetSpec, data_root: Path) -> None:
+    """Raise the explanation of a dataset that a person has to get, while its images are not there."""
+    images = spec.path(data_root) / spec.image_folder
+    if spec.source is not None and spec.source.gated and not images.is_dir():
+        raise AtlasError(
+            f"dataset {spec.name!r} cannot be downloaded without accepting its licence",
+            expected=f"its images below {images}",
+            fix=" ".join(spec.source.gated.split()),
+        )
+
+
+def archives_needed(spec: DatasetSpec, folder: Path) -> list[Archive]:
+    """Archives whose content is not in `folder`, or that hold images which are missing."""
+    archives = spec.source.archives if spec.source else ()
+    absent = [archive for archive in archives if not _is_there(archive, folder)]
     if absent:
         return absent
     try:
@@ -70,41 +100,59 @@ def provided(archive: Archive) -> tuple[str, ...]:
     return archive.provides or (join(archive.extract_to, archive.name),)
 
 
-def _unpacked(
-    spec: DatasetSpec, archive: Archive, folder: Path, work: Path, report: ProgressCallback
-) -> Path:
-    """A folder with the archive's content, laid out as in the dataset's folder."""
-    finished = work / f"content-{sha256_of(archive.model_dump(mode='json'))[:16]}"
-    if finished.is_dir():
-        return finished
-    downloaded = work / archive.name
-    reasons = []
-    for candidate in archive.candidates():
-        own = _own_copy(candidate, archive, folder)
-        try:
-            if own is None and not downloaded.is_file():
-                _check_room(spec, candidate, work)
-                download(candidate, downloaded, _counter(spec, f"downloading {archive.name}", report))
-            _unpack(spec, archive, candidate, own or downloaded, finished, report)
-        except (DownloadError, AtlasError) as error:
-            reasons.append(f"{candidate.url}: {error}")
-            if own is None:
-                downloaded.unlink(missing_ok=True)
-            continue
-        downloaded.unlink(missing_ok=True)
-        return finished
-    raise AtlasError(
-        f"dataset {spec.name!r}: {archive.name} could not be fetched ({'; '.join(reasons)})",
-        fix=f"try again later, or download it by hand to {folder / archive.name} and fetch again",
-    )
+def _is_there(archive: Archive, folder: Path) -> bool:
+    return all((folder / path).exists() for path in provided(archive))
 
 
-def _own_copy(candidate: Mirror, archive: Archive, folder: Path) -> Path | None:
-    """A copy that somebody has put in the dataset's folder or beside it, if it is the right file."""
-    for place in (folder / archive.name, folder.parent / archive.name):
-        if place.is_file() and not mismatch(candidate, place):
-            return place
-    return None
+def _content(archive: Archive, work: Path) -> Path:
+    """Where an archive's unpacked content waits, laid out as in the dataset's folder."""
+    return work / f"content-{sha256_of(archive.model_dump(mode='json'))[:16]}"
+
+
+@dataclass(frozen=True)
+class _Bring:
+    """One fetch: what for, where somebody may have put archives already, where to work, whom to tell."""
+
+    spec: DatasetSpec
+    places: tuple[Path, ...]
+    work: Path
+    report: ProgressCallback
+
+    def unpacked(self, archive: Archive) -> Path:
+        """The archive's content, from the first place that gives it."""
+        reasons = []
+        for candidate in archive.candidates():
+            # A name for each address: a mirror must not overwrite what another one has sent so far.
+            downloaded = self.work / f"{sha256_of(candidate.url)[:8]}-{archive.name}"
+            own = self._own_copy(candidate, archive)
+            for file in (own, downloaded) if own else (downloaded,):
+                try:
+                    if not file.is_file():
+                        _check_room(self.spec, candidate, self.work)
+                        download(candidate, file, self._counter(f"downloading {archive.name}"))
+                    count = self._counter(f"unpacking {archive.name}")
+                    _unpack(archive, candidate, file, _content(archive, self.work), count)
+                except (DownloadError, AtlasError) as error:
+                    reasons.append(f"{candidate.url if file == downloaded else file}: {error}")
+                    downloaded.unlink(missing_ok=True)
+                else:
+                    downloaded.unlink(missing_ok=True)
+                    return _content(archive, self.work)
+        raise AtlasError(
+            f"dataset {self.spec.name!r}: {archive.name} could not be fetched ({'; '.join(reasons)})",
+            fix=f"try again later, or put {archive.name} into {self.places[-1]} and fetch again",
+        )
+
+    def _own_copy(self, candidate: Mirror, archive: Archive) -> Path | None:
+        """A copy that somebody has put in the dataset's folder or beside it, if it is the right file."""
+        for place in self.places:
+            file = place / archive.name
+            if file.is_file() and not mismatch(candidate, file):
+                return file
+        return None
+
+    def _counter(self, step: str) -> Counter:
+        return lambda done, total: self.report(Progress(self.spec.name, step, done, total))
 
 
 def _check_room(spec: DatasetSpec, candidate: Mirror, work: Path) -> None:
@@ -118,25 +166,18 @@ def _check_room(spec: DatasetSpec, candidate: Mirror, work: Path) -> None:
         )
 
 
-def _unpack(
-    spec: DatasetSpec,
-    archive: Archive,
-    candidate: Mirror,
-    file: Path,
-    finished: Path,
-    report: ProgressCallback,
-) -> None:
+def _unpack(archive: Archive, candidate: Mirror, file: Path, finished: Path, count: Counter) -> None:
     content = finished.with_name(f"{finished.name}.partial")
     shutil.rmtree(content, ignore_errors=True)
-    target = content / archive.extract_to
-    if is_archive(archive.name):
+    target = content / candidate.extract_to
+    if is_archive(file, archive.name):
         extract(
             file,
             target,
             take=candidate.take,
             inner=candidate.inner,
-            provides=archive.provides,
-            count=_counter(spec, f"unpacking {archive.name}", report),
+            provides=provided(archive),
+            count=count,
         )
     else:
         target.mkdir(parents=True)
@@ -144,23 +185,17 @@ def _unpack(
     absent = [path for path in provided(archive) if not (content / path).exists()]
     if absent:
         raise AtlasError(f"{archive.name} does not hold {', '.join(absent)}")
+    for path in provided(archive):
+        if path.endswith(".json"):
+            _check_json(content / path)
     os.replace(content, finished)
 
 
-def _put_in_place(spec: DatasetSpec, data_root: Path, unpacked: list[Path], work: Path) -> None:
-    folder = spec.path(data_root)
-    gated = spec.source is not None and spec.source.gated
-    if folder.exists() or gated:
-        folder.mkdir(parents=True, exist_ok=True)
-        for content in unpacked:
-            add_missing(content, folder)
-        return
-    staging = work / "staging"
-    staging.mkdir(exist_ok=True)
-    for content in unpacked:
-        add_missing(content, staging)
-    read_dataset(spec.model_copy(update={"folder": str(staging.absolute())}), data_root)
-    os.replace(staging, folder)
+def _check_json(path: Path) -> None:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AtlasError(f"{path.name} is damaged: {error}") from error
 
 
 def add_missing(content: Path, folder: Path) -> None:
@@ -188,12 +223,3 @@ def _move(source: Path, target: Path) -> None:
         else:
             shutil.copyfile(source, passing)
         os.replace(passing, target)
-
-
-def _counter(spec: DatasetSpec, step: str, report: ProgressCallback) -> Counter:
-    return lambda done, total: report(Progress(spec.name, step, done, total))
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of the visible files below a folder."""
-    return sum(entry.stat().st_size for _, entry in walk(folder))

@@ -44,6 +44,32 @@ def automatic_split(
     return splits
 
 
+def completed_split(
+    given: Sequence[Split | None], class_of: Sequence[Any], options: Mapping[str, Any]
+) -> list[Split]:
+    """The splits of data whose own splits may lack a test set.
+
+    Images without a split, or all marked as training, are split automatically; with training and validation
+    images alone, the validation images are the test set, as is usual for such data.
+
+    Args:
+        given: Each image's own split, or None for all of them.
+        class_of: Each image's class.
+        options: The description's options (see `split_options`).
+
+    Raises:
+        AtlasError: Some images have a split and some have none, or the options are wrong.
+    """
+    known = set(given)
+    if None in known and len(known) > 1:
+        raise AtlasError("some images have a split and some have none", expected="a split for all or none")
+    if known <= {None} or known == {"train"}:
+        return automatic_split(class_of, *split_options(options))
+    test: Split = "test"
+    swap = "test" not in known
+    return [test if swap and split == "val" else split for split in given if split is not None]
+
+
 def split_options(options: Mapping[str, Any]) -> tuple[int, Mapping[str, float] | None]:
     """The `seed` and `fractions` of a description's options.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -15,6 +17,7 @@ from atlas_core.resources import data_path
 
 # Context placeholders of the class-aware prompt (protocol 2.5): four words that the learned tokens replace.
 _TCP_CONTEXT = "X X X X "
+_OWN_LAYOUTS = ("image_folder", "table", "hf_parquet")
 
 
 class _Model(BaseModel):
@@ -22,7 +25,17 @@ class _Model(BaseModel):
 
 
 class Mirror(_Model):
-    """Another place for the same content, packed differently (its own checksum, prefix or inner archive)."""
+    """A place that has the content, and how it is packed there.
+
+    Args:
+        url: http(s) address, or `gdrive:<file id>`.
+        md5, sha256: Hex digests of the file, where known.
+        size: Bytes, where known.
+        take: Only what is below this folder of the archive, without that prefix; `*` means the folder that
+            holds the first of `provides`, wherever it is.
+        inner: An archive inside the archive, which is the one to unpack.
+        extract_to: Where in the dataset's folder the content goes (default: the folder itself).
+    """
 
     url: str
     md5: str | None = None
@@ -30,31 +43,30 @@ class Mirror(_Model):
     size: int | None = Field(default=None, ge=0)
     take: str = ""
     inner: str | None = None
+    extract_to: str = "."
+
+    @field_validator("extract_to")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        return check_relative(path, "path of an archive in the catalogue")
 
 
 class Archive(Mirror):
     """One file to download.
 
     Args:
-        url: http(s) address, or `gdrive:<file id>`.
         mirrors: Tried in order after `url`; a bare address means the same bytes.
-        filename: Name of the file (default: the address's last part). Its ending says whether it is unpacked.
-        size: Bytes, where known.
-        take: Only what is below this folder of the archive, without that prefix; `*` means the folder that
-            holds the first of `provides`, wherever it is.
-        inner: An archive inside the archive, which is the one to unpack.
-        extract_to: Where in the dataset's folder the content goes.
-        provides: Paths in the dataset's folder that exist when this archive is there.
+        filename: Name of the file (default: the address's last part).
+        provides: Paths in the dataset's folder that exist when this archive's content is there.
     """
 
     mirrors: tuple[str | Mirror, ...] = ()
     filename: str = ""
-    extract_to: str = "."
     provides: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for path in (self.extract_to, *self.provides):
+        for path in self.provides:
             check_relative(path, "path of an archive in the catalogue")
         if not self.filename and self.url.startswith("gdrive:"):
             raise ValueError(f"{self.url} needs a filename: its address has none")
@@ -93,7 +105,8 @@ class Source(_Model):
 class DatasetSpec(_Model):
     """One catalogue entry (`data/catalogue/<name>.yaml`), or a user's own YAML of the same form.
 
-    `folder` is relative to the data root; in a user's own file it may be absolute or start with `~`.
+    `folder` is relative to the data root; in a user's own file it may also be absolute, start with `~`, or
+    start with `./` or `../`, which count from that file. `source.parquet` always counts from it.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -141,43 +154,57 @@ class DatasetSpec(_Model):
         return data_root.expanduser() / Path(self.folder).expanduser()
 
 
+def catalogue_folders() -> list[Path]:
+    """Folders of descriptions: those named by `$ATLAS_CATALOGUE` (like `$PATH`), then the project's own."""
+    given = os.environ.get("ATLAS_CATALOGUE", "")
+    own = [Path(part).expanduser() for part in given.split(os.pathsep) if part]
+    return [*own, data_path("catalogue")]
+
+
 def dataset_names() -> list[str]:
-    """Names of the catalogue's datasets, sorted."""
-    return sorted(path.stem for path in data_path("catalogue").glob("*.yaml"))
+    """Names of the catalogue's datasets, sorted; a description's file name is the dataset's name."""
+    return sorted({path.stem for folder in catalogue_folders() for path in folder.glob("*.yaml")})
 
 
 def dataset_spec(name: str) -> DatasetSpec:
     """The description of a dataset.
 
     Args:
-        name: A catalogue name, the path of a YAML file of the same form, or `<layout>:<path>` for a
-            folder of one's own (`image_folder:/data/birds`), which is named after the folder.
+        name: A catalogue name; or the path of a YAML file of the same form; or `<layout>:<path>` for data of
+            one's own (`image_folder:/data/birds`, `table:…`, `hf_parquet:…`), named after the folder or file.
 
     Raises:
         AtlasError: Unknown name (with suggestions), or a file that does not describe a dataset.
     """
     layout, colon, folder = name.partition(":")
-    if colon and layout in ("image_folder", "table", "hf_parquet"):
-        return _own_folder(layout, Path(folder).expanduser())
+    if colon and layout in _OWN_LAYOUTS:
+        return _own_data(layout, Path(folder).expanduser())
     if name.endswith((".yaml", ".yml")):
         return _load(Path(name).expanduser())
-    if name not in dataset_names():
+    path = next((p for f in catalogue_folders() if (p := f / f"{name}.yaml").is_file()), None)
+    if path is None or not name:
         raise unknown_name("dataset", name, dataset_names())
-    return _load(data_path("catalogue", f"{name}.yaml"))
+    spec = _load(path)
+    if spec.name != name:
+        raise AtlasError(f"{path} describes {spec.name!r}", expected="the file's own name as `name`")
+    return spec
 
 
-def _own_folder(layout: str, path: Path) -> DatasetSpec:
+def _own_data(layout: str, path: Path) -> DatasetSpec:
     path = path.absolute()
     if not path.exists():
         raise AtlasError(f"{layout} {path} does not exist", expected="a dataset of your own at that path")
-    name = "".join(c if c.isalnum() or c in "_.-" else "_" for c in path.stem).lstrip("_.-") or "own_data"
+    title = path.name if path.is_dir() else path.stem
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in title)
+    name = plain.lstrip("_.-") or "own_data"
     if layout == "hf_parquet":
         # The images are taken out into the data root; the Parquet files stay as they are.
+        place = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:8]
         source = Source(parquet=str(path))
-        return DatasetSpec(name=name, title=path.stem, layout=layout, folder=name, source=source)
+        return DatasetSpec(name=name, title=title, layout=layout, folder=f"{name}-{place}", source=source)
     options = {} if path.is_dir() else {"file": path.name}
     folder = path if path.is_dir() else path.parent
-    return DatasetSpec(name=name, title=path.stem, layout=layout, folder=str(folder), options=options)
+    return DatasetSpec(name=name, title=title, layout=layout, folder=str(folder), options=options)
 
 
 def _load(path: Path) -> DatasetSpec:
@@ -189,12 +216,26 @@ def _load(path: Path) -> DatasetSpec:
             raise AtlasError(
                 f"{path} is not a dataset description", expected="a YAML mapping with name, layout"
             )
-        return DatasetSpec(**content)
-    except yaml.YAMLError as error:
-        raise AtlasError(f"{path} is not YAML: {error}") from error
+        return _anchored(DatasetSpec(**content), path.absolute().parent)
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise AtlasError(
+            f"{path} cannot be read as YAML: {error}", fix="correct the line it names"
+        ) from error
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise AtlasError(
             f"{path} does not describe a dataset: {problems}",
             expected=f"the fields {', '.join(DatasetSpec.model_fields)}",
         ) from error
+
+
+def _anchored(spec: DatasetSpec, beside: Path) -> DatasetSpec:
+    """The description with what is relative to its own file made absolute."""
+    update: dict[str, Any] = {}
+    if spec.folder.split("/")[0] in (".", ".."):
+        update["folder"] = os.path.normpath(beside / spec.folder)
+    parquet = spec.source.parquet if spec.source else None
+    if spec.source is not None and parquet and not parquet.startswith("~"):
+        found = os.path.normpath(beside / parquet)
+        update["source"] = spec.source.model_copy(update={"parquet": found})
+    return spec.model_copy(update=update)

@@ -15,10 +15,12 @@ from atlas_core.datasets.catalogue import Mirror
 from atlas_core.datasets.progress import Counter
 
 ATTEMPTS = 6
+CONNECT_ATTEMPTS = 3
 BACKOFF_SECONDS = 1.0
 _CHUNK = 1 << 20
 _TIMEOUT = httpx.Timeout(60.0, connect=20.0)
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_WEB_PAGE = (b"<!doctype html", b"<html")
 
 
 class DownloadError(Exception):
@@ -40,7 +42,7 @@ def download(mirror: Mirror, path: Path, count: Counter) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if mirror.url.startswith("gdrive:"):
-        _from_google_drive(mirror, path)
+        _from_google_drive(mirror, path, count)
         return
     part = path.with_name(path.name + ".part")
     continued = _transfer(mirror, part, count)
@@ -60,6 +62,8 @@ def download(mirror: Mirror, path: Path, count: Counter) -> None:
 def mismatch(mirror: Mirror, path: Path) -> str:
     """How a file differs from what the catalogue says of it; empty when it does not."""
     size = path.stat().st_size
+    if mirror.md5 is None and mirror.sha256 is None and _is_web_page(path):
+        return "it is a web page, not the file"
     if mirror.size is not None and size != mirror.size:
         return f"it has {size} bytes instead of {mirror.size}"
     for kind, expected in (("md5", mirror.md5), ("sha256", mirror.sha256)):
@@ -69,20 +73,31 @@ def mismatch(mirror: Mirror, path: Path) -> str:
 
 
 def _transfer(mirror: Mirror, part: Path, count: Counter) -> bool:
-    """Get all bytes into `part`; True when some of them were there before."""
-    continued = part.exists() and part.stat().st_size > 0
-    last = "no attempt was made"
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
+    """Get all bytes into `part`; True when some of them were there before.
+
+    Attempts are counted anew whenever one brought bytes: a slow line that keeps breaking still gets there.
+    """
+    continued = _size(part) > 0
+    failures = 0
+    while True:
+        before = _size(part)
         try:
             _request(mirror.url, part, count)
             return continued
-        except (httpx.TransportError, _InterruptionError) as error:
-            last = str(error) or type(error).__name__
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
             raise DownloadError(str(error)) from error
-    raise DownloadError(f"{last} ({ATTEMPTS} attempts)")
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            last, limit = str(error) or type(error).__name__, CONNECT_ATTEMPTS
+        except (httpx.TransportError, _InterruptionError) as error:
+            last, limit = str(error) or type(error).__name__, ATTEMPTS
+        failures = 1 if _size(part) > before else failures + 1
+        if failures >= limit:
+            raise DownloadError(f"{last} ({failures} attempts)")
+        time.sleep(BACKOFF_SECONDS * 2 ** (failures - 1))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _request(url: str, part: Path, count: Counter) -> None:
@@ -156,14 +171,23 @@ def _forget(part: Path) -> None:
     _notes(part).unlink(missing_ok=True)
 
 
-def _from_google_drive(mirror: Mirror, path: Path) -> None:
+def _from_google_drive(mirror: Mirror, path: Path, count: Counter) -> None:
     import gdown
 
     arrived = path.with_name(path.name + ".gdrive")
     try:
-        gdown.download(id=mirror.url.removeprefix("gdrive:"), output=str(arrived), quiet=True, resume=True)
-    except Exception as error:  # gdown's errors have no common base that all its versions share
-        raise DownloadError(f"Google Drive: {error}") from error
+        gdown.download(
+            id=mirror.url.removeprefix("gdrive:"),
+            output=str(arrived),
+            quiet=True,
+            use_cookies=False,
+            resume=True,
+            progress=count,
+            timeout=60.0,
+        )
+    except Exception as error:  # gdown lets errors of several libraries through
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DownloadError(f"Google Drive: {reason}") from error
     if not arrived.is_file():
         raise DownloadError("Google Drive gave no file")
     problem = mismatch(mirror, arrived)
@@ -171,6 +195,11 @@ def _from_google_drive(mirror: Mirror, path: Path) -> None:
         arrived.unlink()
         raise DownloadError(problem)
     os.replace(arrived, path)
+
+
+def _is_web_page(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(200).lstrip().lower().startswith(_WEB_PAGE)
 
 
 def _digest(path: Path, kind: str) -> str:

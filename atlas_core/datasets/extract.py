@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import lzma
 import posixpath
 import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +40,22 @@ class _Member:
     open: Callable[[], IO[bytes]]
 
 
-def is_archive(name: str) -> bool:
-    """Whether a file of that name is to be unpacked."""
-    return name.lower().endswith(_ENDINGS)
+# What reading a damaged or encrypted archive can raise.
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
+
+def is_archive(file: Path, name: str) -> bool:
+    """Whether a file is to be unpacked, by the name it should have or else by its content."""
+    return name.lower().endswith(_ENDINGS) or zipfile.is_zipfile(file) or tarfile.is_tarfile(file)
 
 
 def extract(
@@ -76,7 +91,7 @@ def extract(
             return _extract_inner(archive, destination, inner, take, provides, limits, count)
         prefix = _locate(archive, provides) if take == "*" else take.strip("/")
         written = _write_members(archive, destination, prefix, limits, count)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError) as error:
+    except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise AtlasError(f"{archive.name} is damaged: {error}", fix="delete it and fetch it again") from error
@@ -216,6 +231,7 @@ def _below(name: str, prefix: str) -> str | None:
 
 
 def _is_litter(name: str) -> bool:
-    """Whether a file is what some desktop systems add to archives."""
+    """Whether a file is what desktop systems add to archives, or another program's pickled few-shot samples."""
     parts = name.split("/")
-    return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] == ".DS_Store"
+    added = {"__MACOSX", "split_fewshot"}.intersection(parts)
+    return bool(added) or parts[-1].startswith("._") or parts[-1] == ".DS_Store"

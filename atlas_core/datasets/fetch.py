@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from atlas_core.datasets.archives import bring_archives
+from atlas_core.datasets.archives import bring_archives, check_gate
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.parquet_images import extract_images, parquet_fingerprint
 from atlas_core.datasets.progress import Progress, ProgressCallback, silent
@@ -22,7 +25,9 @@ from atlas_core.errors import AtlasError
 WORK_FOLDER = ".atlas-fetch"
 
 
-def ensure_fetched(spec: DatasetSpec, data_root: Path, progress: ProgressCallback | None = None) -> Path:
+def ensure_fetched(
+    spec: DatasetSpec, data_root: Path, progress: ProgressCallback | None = None, *, again: bool = False
+) -> Path:
     """The dataset's folder; its files are fetched or generated when they are not there yet.
 
     A folder that is there and complete is used as it is, and nothing is written. One that lacks something
@@ -30,27 +35,68 @@ def ensure_fetched(spec: DatasetSpec, data_root: Path, progress: ProgressCallbac
     read and has all its images. A broken-off fetch goes on where it stopped; of several processes that fetch
     the same dataset one does the work and the others wait.
 
+    Args:
+        again: Get the archives again even when the folder looks complete (a folder of class folders cannot
+            tell that it lacks images), and add every file that is not there.
+
     Raises:
         AtlasError: Nothing says where to get the dataset, no address gave it, a licence has to be accepted
             first, or what came is not the dataset.
     """
     folder = spec.path(data_root)
+    work = folder.parent / WORK_FOLDER / folder.name
     report = progress or silent
-    if is_complete(spec, data_root):
+    if not again and _is_finished(spec, data_root, work):
         return folder
     if spec.source is None:
         read_dataset(spec, data_root)
-        raise AtlasError(f"dataset {spec.name!r} is not complete", expected=f"all its files in {folder}")
-    work = folder.parent / WORK_FOLDER / folder.name
+        raise AtlasError(
+            f"dataset {spec.name!r} has no source to fetch it from", expected=f"all its files in {folder}"
+        )
+    check_gate(spec, data_root)
     try:
         work.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{work}.lock"):
-            if not is_complete(spec, data_root):
-                _fetch(spec, data_root, work, report)
+        with _only_one(work, spec, report):
+            if again or not _is_finished(spec, data_root, work):
+                _fetch(spec, data_root, work, report, again)
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise AtlasError(f"dataset {spec.name!r} cannot be written below {folder.parent}: {error}") from error
     return folder
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """How one of several fetches ended: with a folder, or with an error."""
+
+    spec: DatasetSpec
+    folder: Path | None
+    error: Exception | None = None
+
+
+def fetch_all(
+    specs: Iterable[DatasetSpec],
+    data_root: Path,
+    progress: ProgressCallback | None = None,
+    *,
+    jobs: int = 4,
+    again: bool = False,
+) -> list[Fetched]:
+    """Fetch several datasets at a time; one that fails does not stop the others.
+
+    Args:
+        progress: Called from several threads.
+        jobs: Datasets at a time.
+    """
+
+    def one(spec: DatasetSpec) -> Fetched:
+        try:
+            return Fetched(spec, ensure_fetched(spec, data_root, progress, again=again))
+        except Exception as error:
+            return Fetched(spec, None, error)
+
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        return list(pool.map(one, specs))
 
 
 def is_complete(spec: DatasetSpec, data_root: Path) -> bool:
@@ -70,7 +116,26 @@ def is_complete(spec: DatasetSpec, data_root: Path) -> bool:
     return True
 
 
-def _fetch(spec: DatasetSpec, data_root: Path, work: Path, report: ProgressCallback) -> None:
+def _is_finished(spec: DatasetSpec, data_root: Path, work: Path) -> bool:
+    # Unpacked content left in `work` means that a fetch died while it was adding files to the folder.
+    return is_complete(spec, data_root) and not any(work.glob("content-*"))
+
+
+@contextmanager
+def _only_one(work: Path, spec: DatasetSpec, report: ProgressCallback) -> Iterator[None]:
+    lock = FileLock(f"{work}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report(Progress(spec.name, "waiting for another process that fetches it"))
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch(spec: DatasetSpec, data_root: Path, work: Path, report: ProgressCallback, again: bool) -> None:
     assert spec.source is not None
     if spec.source.generator is not None:
         report(Progress(spec.name, "generating"))
@@ -83,9 +148,20 @@ def _fetch(spec: DatasetSpec, data_root: Path, work: Path, report: ProgressCallb
             raise AtlasError(
                 f"dataset {spec.name!r}: {source} does not exist", expected="Parquet files there"
             )
+        _refuse_foreign(spec, spec.path(data_root))
         _make(spec, data_root, work, lambda target: extract_images(spec, source, target))
     else:
-        bring_archives(spec, data_root, work, report)
+        bring_archives(spec, data_root, work, report, again=again)
+
+
+def _refuse_foreign(spec: DatasetSpec, folder: Path) -> None:
+    """Raise when the folder that extracted images would replace holds something else."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / INDEX_FILE).is_file():
+        raise AtlasError(
+            f"dataset {spec.name!r}: {folder} holds other files",
+            expected="a new folder, or the images of an earlier extraction",
+            fix="give the description another `folder`",
+        )
 
 
 def _make(spec: DatasetSpec, data_root: Path, work: Path, make: Callable[[Path], None]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from atlas_core.datasets.automatic_split import automatic_split, split_options
+from atlas_core.datasets.automatic_split import completed_split
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import Split
 from atlas_core.datasets.readers.hf_parquet import INDEX_FILE
@@ -72,10 +72,7 @@ def extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
             splits.append(split)
         if declared:
             names = {**dict(enumerate(declared)), **names}
-    known = [split for split in splits if split is not None]
-    if known and len(known) < len(splits):
-        raise AtlasError(f"{source}: some rows have a split and some have none")
-    final = known or automatic_split(labels, *split_options(spec.options))
+    final = completed_split(splits, labels, spec.options)
     order = sorted_classes(names)
     label_of = {value: label for label, value in enumerate(order)}
     index = {

@@ -65,6 +65,10 @@ def check_listing(spec: DatasetSpec, listing: Listing) -> None:
         raise AtlasError(
             f"dataset {spec.name!r} has no images", expected=f"images in the layout {spec.layout!r}"
         )
+    if len(listing.class_names) < 2:
+        raise AtlasError(
+            f"dataset {spec.name!r} has only {len(listing.class_names)} class", expected="at least two classes"
+        )
     seen: set[str] = set()
     twice: list[str] = []
     for item in listing.items:

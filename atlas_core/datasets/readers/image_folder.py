@@ -3,7 +3,8 @@
     birds/robin/1.jpg, birds/wren/2.jpg                     split automatically
     birds/train/robin/1.jpg, birds/test/robin/2.jpg         split as given
 
-Labels follow the sorted folder names. Without `test`, `val` is the test set, as is usual for such folders.
+Labels follow the sorted folder names. Without `test`, `val` is the test set, as is usual for such folders;
+with `train` alone the split is automatic.
 Options: `seed` and `fractions` of the automatic split; `class_names`, a mapping of folder to name.
 """
 
@@ -13,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from atlas_core.datasets.automatic_split import automatic_split, split_options
+from atlas_core.datasets.automatic_split import completed_split
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.items import Item, Split
+from atlas_core.datasets.items import SPLITS, Item, Split
 from atlas_core.datasets.paths import image_names, join, sub_folders
-from atlas_core.datasets.readers.base import Listing
+from atlas_core.datasets.readers.base import Listing, name_some
 from atlas_core.errors import AtlasError
 
 _SPLIT_FOLDERS: dict[str, Split] = {
@@ -39,13 +40,26 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
     names = sub_folders(images)
     if not names:
         raise AtlasError(f"{images} holds no folders", expected="one folder a class, or train, val and test")
-    splits = _split_folders(names)
-    classes = sorted({c for s in splits for c in sub_folders(images / s)}) if splits else names
+    parts: dict[str, Split | None] = {**_split_folders(names)} or {"": None}
+    classes = sorted({name for part in parts for name in sub_folders(images / part)})
     titles = _class_names(spec, classes)
-    if splits:
-        items = _split_as_given(spec, folder, splits, classes, titles)
-    else:
-        items = _split_automatically(spec, folder, classes, titles)
+    found = [
+        (join(where, path), name, split)
+        for part, split in parts.items()
+        for name in classes
+        if (folder / (where := join(spec.image_folder, join(part, name)))).is_dir()
+        for path in image_names(folder / where)
+    ]
+    empty = sorted(set(classes) - {name for _, name, _ in found})
+    if empty:
+        raise AtlasError(
+            f"dataset {spec.name!r}: class folders without images: {name_some(empty)}",
+            fix="put images there or remove the folders",
+        )
+    splits = completed_split([split for *_, split in found], [name for _, name, _ in found], spec.options)
+    label = {name: number for number, name in enumerate(classes)}
+    items = [Item(p, label[n], titles[n], split) for (p, n, _), split in zip(found, splits, strict=True)]
+    items.sort(key=lambda item: SPLITS.index(item.split))
     return Listing(tuple(items), tuple(titles[name] for name in classes), from_disk=True)
 
 
@@ -59,42 +73,16 @@ def _split_folders(names: list[str]) -> dict[str, Split]:
         raise AtlasError(
             f"two folders for one split: {', '.join(names)}", expected="one of val, valid, validation"
         )
-    if "test" not in splits:
-        return {name: "test" if split == "val" else split for name, split in splits.items()}
     return splits
 
 
 def _class_names(spec: DatasetSpec, classes: list[str]) -> dict[str, str]:
     given: Any = spec.options.get("class_names", {})
-    if not isinstance(given, Mapping) or set(given) - set(classes):
+    if not isinstance(given, Mapping) or {str(folder) for folder in given} - set(classes):
         raise AtlasError(
             f"dataset {spec.name!r}: options.class_names = {given!r}",
             expected=f"a mapping from class folder to name; the folders are {', '.join(classes[:10])}",
         )
-    return {name: str(given.get(name, name)) for name in classes}
-
-
-def _split_as_given(
-    spec: DatasetSpec, folder: Path, splits: dict[str, Split], classes: list[str], titles: dict[str, str]
-) -> list[Item]:
-    items = []
-    for split_folder, split in splits.items():
-        for label, name in enumerate(classes):
-            where = join(spec.image_folder, f"{split_folder}/{name}")
-            if (folder / where).is_dir():
-                found = image_names(folder / where)
-                items += [Item(join(where, path), label, titles[name], split) for path in found]
-    return items
-
-
-def _split_automatically(
-    spec: DatasetSpec, folder: Path, classes: list[str], titles: dict[str, str]
-) -> list[Item]:
-    found = [
-        (join(spec.image_folder, f"{name}/{path}"), label, name)
-        for label, name in enumerate(classes)
-        for path in image_names(folder / spec.image_folder / name)
-    ]
-    splits = automatic_split([name for _, _, name in found], *split_options(spec.options))
-    items = [Item(p, label, titles[n], split) for (p, label, n), split in zip(found, splits, strict=True)]
-    return sorted(items, key=lambda item: ("train", "val", "test").index(item.split))
+    # A folder called 12 is a number in YAML.
+    by_text = {str(folder): str(name) for folder, name in given.items()}
+    return {name: by_text.get(name, name) for name in classes}

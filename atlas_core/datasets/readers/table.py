@@ -3,7 +3,8 @@
     path,class,split
     img/1.jpg,robin,train
 
-Paths are relative to `image_folder`. Without a split column the split is automatic. Options: `file`
+Paths are relative to `image_folder`. Without a split column, or with training images alone, the split is
+automatic; without test images the validation images are the test set. Options: `file`
 (default labels.csv or labels.parquet); `columns`, a mapping of path, class and split to other column names;
 `class_names`, a mapping of the column's values to names; `seed` and `fractions` of the automatic split.
 """
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from atlas_core.datasets.automatic_split import automatic_split, split_options
+from atlas_core.datasets.automatic_split import completed_split
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import Item, Split
 from atlas_core.datasets.paths import check_relative, join
@@ -50,10 +51,10 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
         )
     order = sorted_classes(classes)
     titles = _titles(spec, order)
+    given: list[Split | None] = [None] * len(classes)
     if "split" in chosen:
-        splits = [split_named(value, path) for value in columns[chosen["split"]]]
-    else:
-        splits = automatic_split(classes, *split_options(spec.options))
+        given = [split_named(value, path) for value in columns[chosen["split"]]]
+    splits = completed_split(given, classes, spec.options)
     label_of = {value: label for label, value in enumerate(order)}
     items = tuple(
         Item(join(spec.image_folder, p), label_of[c], titles[c], s)

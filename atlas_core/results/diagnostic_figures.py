@@ -148,6 +148,7 @@ def runtime_figure(con: duckdb.DuckDBPyConnection) -> Figure:
         axes[0].annotate(text, (row["wall_seconds"], place), va="center", fontsize=9.5)
     axes[0].set_yticks(range(len(stages)), [row["stage"] for row in stages])
     axes[0].set_xscale("log")
+    axes[0].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes[0].margins(x=0.35, y=0.15)
     axes[0].set_xlabel("seconds, all artifacts of a stage (log)")
     names = [f"{row['method']}, {spoken(row['supervision'])}" for row in runs]

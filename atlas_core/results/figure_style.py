@@ -44,9 +44,11 @@ _TYPE = {
     "lines.linewidth": 1.8,
     "lines.markersize": 6,
     "savefig.dpi": 150,
+    # A dollar sign in a class name is a dollar sign.
+    "text.parse_math": False,
 }
-# A page replaces these two by its own colours, whatever they are.
-_PAGE_INK, _PAGE_GRID = "#010203", "#040506"
+# A page replaces these by its own colours, whatever they are.
+_PAGE_INK, _PAGE_GRID, _PAGE_PAPER = "#010203", "#040506", "#070809"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Theme:
 
 LIGHT = Theme("#1a1a1a", "#dddddd", "white")
 DARK = Theme("#e8e8e8", "#3a3a3a", "#16181d")
-_PAGE = Theme(_PAGE_INK, _PAGE_GRID, "none")
+_PAGE = Theme(_PAGE_INK, _PAGE_GRID, _PAGE_PAPER)
 
 Draw = Callable[[], Figure]
 ViewRow = dict[str, Any]
@@ -152,7 +154,9 @@ def save_figure(draw: Draw, stem: Path, theme: Theme = LIGHT) -> list[Path]:
 
 
 def inline_svg(draw: Draw, name: str) -> str:
-    """The figure as an `<svg>` element for a page: text stays text, ink is `currentColor`, grid `var(--grid)`.
+    """The figure as an `<svg>` element for a page: text stays text; colours follow the page.
+
+    Ink is `currentColor`, the grid `var(--grid)`, the background `var(--paper)`.
 
     Args:
         name: Unique in the page; ids inside the drawing are made from it.
@@ -171,7 +175,8 @@ def inline_svg(draw: Draw, name: str) -> str:
     svg = re.sub(
         r'href="#([^"]+)"', lambda found: f'href="#{name}-{found[1]}"' if found[1] in ids else found[0], svg
     )
-    return svg.replace(_PAGE_INK, "currentColor").replace(_PAGE_GRID, "var(--grid)")
+    svg = svg.replace(_PAGE_INK, "currentColor").replace(_PAGE_GRID, "var(--grid)")
+    return svg.replace(_PAGE_PAPER, "var(--paper)")
 
 
 def rows_of(con: duckdb.DuckDBPyConnection, sql: str) -> list[ViewRow]:

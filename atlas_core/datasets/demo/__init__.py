@@ -85,7 +85,7 @@ def _count(rng: np.random.Generator, name: str) -> Image.Image:
 
 
 def _colour(rng: np.random.Generator, name: str) -> Image.Image:
-    return scenes.render_colour(rng, worlds.COLOUR_WORLD, name, spread=20)
+    return scenes.render_colour(rng, worlds.COLOUR_WORLD, name, spread=34)
 
 
 _OBJECT_NAMES = tuple(sorted(OBJECTS))

@@ -7,17 +7,16 @@ from atlas_core.datasets.demo.canvas import World
 ALL_BACKGROUNDS = ("flat", "gradient", "cloudy", "bands", "speckle", "patches")
 
 OBJECT_WORLD = World(
-    rotation=28,
-    scale=(0.45, 0.85),
-    shift=0.22,
-    warp=0.1,
-    stretch=0.25,
-    noise=(0.02, 0.12),
-    clutter=(2, 7),
-    occlusion=0.35,
+    rotation=22,
+    scale=(0.5, 0.9),
+    shift=0.16,
+    warp=0.07,
+    stretch=0.18,
+    noise=(0.0, 0.09),
+    clutter=(0, 4),
+    occlusion=0.2,
     texture=0.25,
     contrast=(0.5, 1.0),
-    min_separation=75,
     backgrounds=ALL_BACKGROUNDS,
 )
 SKETCH_WORLD = World(
@@ -25,13 +24,13 @@ SKETCH_WORLD = World(
 )
 SHAPE_WORLD = World(
     rotation=18,
-    scale=(0.35, 0.8),
-    shift=0.3,
+    scale=(0.45, 0.85),
+    shift=0.2,
     warp=0.08,
     stretch=0.2,
-    noise=(0.02, 0.12),
-    clutter=(1, 5),
-    occlusion=0.25,
+    noise=(0.0, 0.08),
+    clutter=(0, 3),
+    occlusion=0.12,
     texture=0.25,
     contrast=(0.5, 1.0),
     min_separation=80,
@@ -42,15 +41,14 @@ TEXTURE_WORLD = World(
 )
 GLYPH_WORLD = World(
     rotation=18,
-    scale=(0.4, 0.8),
-    shift=0.25,
-    warp=0.14,
-    stretch=0.3,
-    noise=(0.02, 0.12),
-    clutter=(1, 5),
-    occlusion=0.15,
+    scale=(0.5, 0.85),
+    shift=0.18,
+    warp=0.1,
+    stretch=0.25,
+    noise=(0.0, 0.08),
+    clutter=(0, 3),
+    occlusion=0.1,
     contrast=(0.5, 1.0),
-    min_separation=90,
     backgrounds=ALL_BACKGROUNDS,
 )
 COUNT_WORLD = World(
@@ -58,12 +56,12 @@ COUNT_WORLD = World(
 )
 COLOUR_WORLD = World(
     rotation=30,
-    scale=(0.4, 0.8),
-    noise=(0.02, 0.1),
-    clutter=(1, 5),
+    scale=(0.3, 0.7),
+    noise=(0.03, 0.14),
+    clutter=(2, 7),
     occlusion=0.2,
     texture=0.25,
-    contrast=(0.5, 0.95),
+    contrast=(0.35, 0.9),
     min_separation=70,
     backgrounds=ALL_BACKGROUNDS,
 )

@@ -20,6 +20,7 @@ from atlas_core.backbone.blocks import (
     layer_norm,
     unsupported,
 )
+from atlas_core.backbone.text_blocks import TextBlock, for_text
 
 _WHERE = "the text tower"
 
@@ -31,6 +32,7 @@ class TextTower:
     Attributes:
         token_embedding: [V, W].
         positional: [context_length, W].
+        text_blocks: The same blocks with their weights laid out for the fast tower as well.
         projection: [W, D], or None where the features stay W wide.
         projection_bias: [D] or None.
         eos_id: The end token's id, or None where the end token is the largest id of a sequence (CLIP).
@@ -43,6 +45,7 @@ class TextTower:
     token_embedding: Tensor
     positional: Tensor
     blocks: tuple[Block, ...]
+    text_blocks: tuple[TextBlock, ...]
     norm_final: Norm
     projection: Tensor | None
     projection_bias: Tensor | None
@@ -83,6 +86,7 @@ def extract_text_tower(model: Any, dtype: torch.dtype, device: torch.device) -> 
         token_embedding=frozen(text.token_embedding.weight, dtype, device),
         positional=frozen(text.positional_embedding, dtype, device),
         blocks=blocks,
+        text_blocks=tuple(for_text(each) for each in blocks),
         norm_final=extract_norm(text.ln_final, dtype, device, _WHERE),
         projection=None if projection is None else frozen(projection, dtype, device),
         projection_bias=None if bias is None else frozen(bias, dtype, device),

@@ -91,7 +91,7 @@ class CoOp(PromptMethod):
         # A shared context in front of the name is the same for every class, so the tower encodes it once.
         self.shares_prefix = self.options.position == "end" and not self.options.class_specific
         n_prefix = 1 + n_ctx if self.shares_prefix else 1
-        self.layout = build_layout(self.clip.text, tokens.ids, n_prefix)
+        self.layout = build_layout(self.clip.text, tokens.ids, n_prefix, distinct=not self.shares_prefix)
         embedding = self.clip.text.token_embedding
         self.start = embedding[tokens.ids[0, :1].to(self.clip.device)].detach()
         self.suffix = embedding[self.layout.token_ids].detach()

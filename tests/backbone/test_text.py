@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,7 +18,7 @@ from atlas_core.backbone.text import build_layout, embed_tokens, encode_prompts,
 from atlas_core.errors import AtlasError
 from tests.small_clip import small_clip, small_open_clip
 
-NAMES = ("cat", "sea or lake", "xylophone", "a very long name of a rare golden retriever", "dog", "tv")
+NAMES = ("cat", "sea or lake", "xylophone", "a very long name of a rare golden retriever", "sea", "cat")
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 
@@ -36,6 +37,7 @@ class Case:
     context: Tensor
     deep: Tensor | None
     replace: dict[int, Tensor]
+    tile_rows: int = 64
 
     @property
     def learned(self) -> list[Tensor]:
@@ -44,6 +46,7 @@ class Case:
     def fast(self, chunks: int | None = None) -> Tensor:
         tower = self.clip.text
         layout = build_layout(tower, self.ids, 1 + self.context.shape[1]).repeat(self.groups)
+        layout = dataclasses.replace(layout, tile_rows=self.tile_rows, known={})
         start = embed_tokens(tower, self.ids[0, :1]).expand(self.groups, 1, -1)
         return encode_prompts(
             tower,
@@ -103,6 +106,7 @@ def cases(draw: st.DrawFn) -> Case:
         context=learned(groups, n_ctx, width),
         deep=learned(depth, m, width) if depth else None,
         replace={block: learned(groups * len(names), m, width) for block in sorted(blocks)},
+        tile_rows=draw(st.sampled_from([1, 9, 20, 64])),
     )
 
 
@@ -150,7 +154,7 @@ def test_contexts_of_a_class_go_anywhere_in_its_prompt(dtype: torch.dtype, chunk
         [torch.randperm(5, generator=torch.Generator().manual_seed(i))[:3] + 1 for i in range(6)]
     )
     context = torch.randn(6, 3, tower.width, dtype=dtype, requires_grad=True)
-    layout = build_layout(tower, ids, 1)
+    layout = build_layout(tower, ids, 1, distinct=True)
     rows = layout.flat_positions(places)
     suffix = embed_tokens(tower, layout.token_ids).index_copy(0, rows.flatten(), context.flatten(0, 1))
     fast = encode_prompts(tower, layout, embed_tokens(tower, ids[0, :1]), suffix, chunks=chunks)
@@ -216,7 +220,7 @@ def test_prompts_longer_than_the_context_are_refused() -> None:
 
 def test_a_position_outside_the_suffix_is_refused() -> None:
     clip = clip_of(torch.float32)
-    layout = build_layout(clip.text, clip.tokenize(["a cat", "a blue dog"]), 2)
+    layout = build_layout(clip.text, clip.tokenize(["a cat", "a blue dog"]), 2, distinct=True)
     with pytest.raises(ValueError, match="position"):
         layout.flat_positions(torch.tensor([[1], [2]]))
     with pytest.raises(ValueError, match="position"):

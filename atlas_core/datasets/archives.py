@@ -15,6 +15,7 @@ from atlas_core.datasets.extract import extract, is_archive
 from atlas_core.datasets.paths import join, missing_files
 from atlas_core.datasets.progress import Counter, Progress, ProgressCallback
 from atlas_core.datasets.readers import READERS, read_dataset
+from atlas_core.datasets.readers.base import count_differences
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import sha256_of
 
@@ -57,6 +58,8 @@ def bring_archives(
         add_missing(bring.unpacked(archive), target)
     try:
         read_dataset(here, data_root)
+        if target != folder:
+            _check_counts(here, target)
     except AtlasError as error:
         if target == folder:
             raise
@@ -64,6 +67,14 @@ def bring_archives(
         raise AtlasError(f"what came is not dataset {spec.name!r}: {error}", fix=fix) from error
     if target != folder:
         os.replace(target, folder)
+
+
+def _check_counts(spec: DatasetSpec, folder: Path) -> None:
+    """Raise when class folders that have just come hold another number of images than was published."""
+    listing = READERS.get(spec.layout)(spec, folder)
+    differences = count_differences(spec, listing)
+    if listing.from_disk and differences:
+        raise AtlasError("; ".join(differences), expected="the published numbers of images and classes")
 
 
 def check_gate(spec: DatasetSpec, data_root: Path) -> None:

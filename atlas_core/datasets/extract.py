@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from atlas_core.datasets.paths import check_relative
 from atlas_core.datasets.progress import Counter
@@ -26,11 +26,19 @@ _REPORT_EVERY = 500
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of what an archive may unpack to: files, bytes, and bytes for each byte of the archive."""
+    """Bounds of what an archive may unpack to.
+
+    Args:
+        files: Number of files.
+        bytes: Bytes in all.
+        ratio: Bytes for each byte of the archive, where that is more than `free_bytes`.
+        free_bytes: What any archive may unpack to, however small it is.
+    """
 
     files: int = 2_000_000
     bytes: int = 400 << 30
     ratio: int = 200
+    free_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ def extract(
 
 
 def _write_members(archive: Path, destination: Path, prefix: str, limits: Limits, count: Counter) -> int:
-    allowed = min(limits.bytes, max(limits.ratio * archive.stat().st_size, 1 << 30))
+    allowed = min(limits.bytes, max(limits.ratio * archive.stat().st_size, limits.free_bytes))
     files = size = 0
     for member in _members(archive):
         relative = _below(_safe_name(archive, member.name), prefix)
@@ -182,8 +190,21 @@ def _members(archive: Path) -> Iterator[_Member]:
     return _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
 
 
+class _StrictInfo(tarfile.TarInfo):
+    """A header that does not pass for the end of the archive when it is damaged."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf.strip(b"\0"):
+                raise tarfile.ReadError(f"bad header: {error}") from error
+            raise
+
+
 def _tar_members(archive: Path) -> Iterator[_Member]:
-    with tarfile.open(archive, mode="r:*") as tar:
+    with tarfile.open(archive, mode="r:*", tarinfo=_StrictInfo) as tar:
         for info in tar:
             if info.isdir():
                 continue
@@ -195,6 +216,9 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
             elif info.issym():
                 link = _resolve_link(info.name, info.linkname)
             yield _Member(info.name, link, lambda info=info: _opened(tar.extractfile(info)))  # type: ignore[misc]
+        # Compressed content is checked where it ends, which is after the last member.
+        while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
+            pass
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:
@@ -221,7 +245,10 @@ def _resolve_link(name: str, target: str) -> str:
 
 def _safe_name(archive: Path, name: str) -> str:
     check_relative(name, f"member of {archive.name}")
-    return posixpath.normpath(name)
+    safe = posixpath.normpath(name)
+    if safe == ".":
+        raise AtlasError(f"member of {archive.name}: {name!r} is a folder's name")
+    return safe
 
 
 def _below(name: str, prefix: str) -> str | None:

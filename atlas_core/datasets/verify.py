@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ from PIL import Image
 
 from atlas_core.datasets.archives import provided
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.items import SPLITS, Item
 from atlas_core.datasets.paths import missing_files
 from atlas_core.datasets.progress import Progress, ProgressCallback, silent
-from atlas_core.datasets.readers import READERS, Listing
-from atlas_core.datasets.readers.base import check_listing
+from atlas_core.datasets.readers import READERS
+from atlas_core.datasets.readers.base import check_listing, count_differences
 from atlas_core.errors import AtlasError
 
 
@@ -74,7 +72,7 @@ def verify(
     gone = set(missing)
     present = [item.path for item in listing.items if item.path not in gone]
     damaged = _damaged(spec, folder, present, decode, progress or silent)
-    counts = _count_differences(spec, listing)
+    counts = count_differences(spec, listing)
     # A listed split can be another one than the published; a listed folder with too few files lacks some.
     short, notes = (counts, ()) if listing.from_disk else ((), counts)
     return VerifyReport(
@@ -97,20 +95,6 @@ def _absent_files(spec: DatasetSpec, folder: Path) -> tuple[str, ...]:
         for path in paths
         if not (folder / path).exists() and not (path == "classnames.txt" and (beside / path).exists())
     )
-
-
-def _count_differences(spec: DatasetSpec, listing: Listing) -> tuple[str, ...]:
-    found: dict[str, int] = {split: _count(listing.items, split) for split in SPLITS}
-    found["classes"] = len(listing.class_names)
-    return tuple(
-        f"{name}: {found[name]} here, {expected} published"
-        for name, expected in spec.counts.items()
-        if found.get(name, expected) != expected
-    )
-
-
-def _count(items: Iterable[Item], split: str) -> int:
-    return sum(item.split == split for item in items)
 
 
 def _damaged(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.items import DatasetIndex, Item
+from atlas_core.datasets.items import SPLITS, DatasetIndex, Item
 from atlas_core.datasets.paths import check_relative, missing_files
 from atlas_core.errors import AtlasError
 from atlas_core.registry import Registry
@@ -67,7 +67,8 @@ def check_listing(spec: DatasetSpec, listing: Listing) -> None:
         )
     if len(listing.class_names) < 2:
         raise AtlasError(
-            f"dataset {spec.name!r} has only {len(listing.class_names)} class", expected="at least two classes"
+            f"dataset {spec.name!r} has only {len(listing.class_names)} class",
+            expected="at least two classes",
         )
     seen: set[str] = set()
     twice: list[str] = []
@@ -94,6 +95,17 @@ def _check_present(spec: DatasetSpec, folder: Path, listing: Listing) -> None:
             f"below {folder}: {name_some(missing)}",
             fix=f"`atlas datasets verify {spec.name}` lists all, `atlas datasets fetch {spec.name}` helps",
         )
+
+
+def count_differences(spec: DatasetSpec, listing: Listing) -> tuple[str, ...]:
+    """Where the numbers of images and classes are not the published ones ("test: 7499 here, 7500 published")."""
+    found: dict[str, int] = {split: sum(i.split == split for i in listing.items) for split in SPLITS}
+    found["classes"] = len(listing.class_names)
+    return tuple(
+        f"{name}: {found[name]} here, {expected} published"
+        for name, expected in spec.counts.items()
+        if found.get(name, expected) != expected
+    )
 
 
 def name_some(names: list[str], most: int = 5) -> str:

@@ -133,8 +133,8 @@ class _Bring:
         """The archive's content, from the first place that gives it."""
         reasons = []
         for candidate in archive.candidates():
-            # A name for each address: a mirror must not overwrite what another one has sent so far.
-            downloaded = self.work / f"{sha256_of(candidate.url)[:8]}-{archive.name}"
+            # A folder for each address: a mirror must not overwrite what another one has sent so far.
+            downloaded = self.work / f"from-{sha256_of(candidate.url)[:16]}" / archive.name
             own = self._own_copy(candidate, archive)
             for file in (own, downloaded) if own else (downloaded,):
                 try:
@@ -144,7 +144,8 @@ class _Bring:
                     count = self._counter(f"unpacking {archive.name}")
                     _unpack(archive, candidate, file, _content(archive, self.work), count)
                 except (DownloadError, AtlasError) as error:
-                    reasons.append(f"{candidate.url if file == downloaded else file}: {error}")
+                    reason = error.what if isinstance(error, AtlasError) else error
+                    reasons.append(f"{candidate.url if file == downloaded else file}: {reason}")
                     downloaded.unlink(missing_ok=True)
                 else:
                     downloaded.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ class FileServer:
     Attributes:
         files: Path (without the leading slash) to bytes; set `url` to get an address.
         cut_after: Bytes of the body after which the connection breaks, by path; once for each entry.
+        stall_after: Bytes of the body after which nothing more comes, although the connection stays, by path.
         statuses: Statuses that are answered first, by path, one a request.
         ranges: Whether range requests are understood.
         validators: Whether files have an ETag.
@@ -26,6 +27,7 @@ class FileServer:
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     cut_after: dict[str, list[int]] = field(default_factory=dict)
+    stall_after: dict[str, list[int]] = field(default_factory=dict)
     statuses: dict[str, list[int]] = field(default_factory=dict)
     ranges: bool = True
     validators: bool = True
@@ -59,6 +61,7 @@ def serving() -> Iterator[FileServer]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
     state.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -101,4 +104,10 @@ def _answer(handler: BaseHTTPRequestHandler, state: FileServer) -> None:
     if state.cut_after.get(path):
         body = body[: state.cut_after[path].pop(0)]
         handler.close_connection = True
+    if state.stall_after.get(path):
+        handler.wfile.write(body[: state.stall_after[path].pop(0)])
+        # Ends when the client goes away, or with the server.
+        handler.rfile.read(1)
+        handler.close_connection = True
+        return
     handler.wfile.write(body)

@@ -40,5 +40,11 @@ def recorded_studies(store: Store) -> list[StudyConfig]:
     return [StudyConfig.model_validate_json(file.read_text(encoding="utf-8")) for file in files]
 
 
+def last_started(store: Store, study: StudyConfig) -> float:
+    """When a study was last started on the store, in seconds since the epoch; 0 where it never was."""
+    file = store.root / _FOLDER / f"{study.name}.json"
+    return _written(file) if file.is_file() else 0.0
+
+
 def _written(file: Path) -> float:
     return file.stat().st_mtime

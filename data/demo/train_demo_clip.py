@@ -78,12 +78,13 @@ def encode_text(model: open_clip.CLIP, tokens: Tensor) -> Tensor:
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
     pooled = x[torch.arange(len(x)), tokens.argmax(dim=-1)]
-    return pooled @ model.text_projection
+    features: Tensor = pooled @ model.text_projection
+    return features
 
 
 def encode_captions(model: open_clip.CLIP, rows: list[Tensor]) -> Tensor:
     """Features [B,D] of captions' tokens: each different caption once, short and long ones apart."""
-    tokens, inverse = torch.stack(rows).unique(dim=0, return_inverse=True)
+    tokens, inverse = torch.unique(torch.stack(rows), dim=0, return_inverse=True)
     lengths = (tokens != 0).sum(1)
     order = lengths.argsort(stable=True)
     parts = order.tensor_split([3 * len(order) // 4])
@@ -195,7 +196,7 @@ def take_step(run: Run, pool: Pool, captions: Captions, args: argparse.Namespace
     scale = model.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
     loss = contrastive_loss(model.encode_image(pixels), text, scale, positives)
     run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     run.optimizer.step()
     run.step += 1

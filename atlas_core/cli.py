@@ -8,8 +8,9 @@ from collections.abc import Callable
 import typer
 from rich.console import Console
 
-from atlas_core.commands import listings, study
+from atlas_core.commands import demo, listings, study
 from atlas_core.errors import AtlasError
+from atlas_core.results import commands as results
 
 app = typer.Typer(
     name="atlas",
@@ -20,10 +21,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
+    demo.demo,
     study.run,
     study.status,
     study.plan,
     study.why,
+    results.table,
+    results.sql,
+    results.figures,
+    results.report,
     listings.methods,
     listings.supervisions,
     listings.protocols,

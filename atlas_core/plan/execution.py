@@ -9,6 +9,7 @@ from atlas_core.config import Placement, StudyConfig
 from atlas_core.plan.records import record_study
 from atlas_core.plan.session import JobGroup, StudySession
 from atlas_core.plan.workers import Outcome, run_jobs
+from atlas_core.results.current import mark_current
 
 
 class Observer(Protocol):
@@ -80,5 +81,5 @@ def run_study(
             session.record(run_groups(wave, placement, watcher))
     finally:
         watcher.end(session)
-    session.finish()
+    mark_current(session.resolver.store, session.finish())
     return session

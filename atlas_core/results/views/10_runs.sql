@@ -2,8 +2,7 @@
 --   collapsed: whether the run failed as a training: its loss is not finite, or on the dataset it was
 --     trained on it is no better than guessing (a twentieth of the way from chance to 100 % or less)
 --   collapsed_because: what says so; null for a run that did not collapse
--- A table, as all that others build on: it is small, and computed once.
-CREATE TABLE runs AS
+CREATE TABLE runs AS -- a table, as others build on it: it is small, and computed once
 WITH guessing AS (
     SELECT
         r.aggregate, r.run_id,

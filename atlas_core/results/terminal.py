@@ -93,11 +93,12 @@ def _column_width(block: Block, place: int) -> int:
 
 
 def _rich_cell(cell: Cell, block: Block) -> Text:
-    style = ("", "bold", "underline")[cell.place]
-    text = Text(number(cell.value, cell.decimals) + cell.marks, style=style)
+    text = Text()
+    # The style belongs to the number, not to the cell: it would underline the blanks before it.
+    text.append(number(cell.value, cell.decimals) + cell.marks, style=("", "bold", "underline")[cell.place])
     if block.spread and cell.std is not None:
-        text.append(f" ±{number(cell.std)}", style="not bold not underline dim")
+        text.append(f" ±{number(cell.std)}", style="dim")
     if block.deltas and cell.delta is not None:
         colour = "green" if cell.delta > 0 else "red"
-        text.append(f" ({signed(cell.delta)})", style=f"not bold not underline {colour}")
+        text.append(f" ({signed(cell.delta)})", style=colour)
     return text

@@ -25,9 +25,11 @@ _BATCH_ROWS = 256
 _MAGIC = {b"\xff\xd8": "jpg", b"\x89P": "png", b"GI": "gif", b"BM": "bmp", b"RI": "webp", b"II": "tif"}
 
 
-def parquet_fingerprint(source: Path) -> list[list[Any]]:
-    """Name, size and modification time of each Parquet file, to tell whether an extraction is still good."""
-    return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in parquet_files(source)]
+def extraction_key(spec: DatasetSpec, source: Path) -> dict[str, Any]:
+    """What an extraction depends on: each Parquet file's name, size and modification time, and the options."""
+    files = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in parquet_files(source)]
+    plain: dict[str, Any] = json.loads(json.dumps({"files": files, "options": spec.options}))
+    return plain
 
 
 def parquet_files(source: Path) -> list[Path]:
@@ -54,6 +56,15 @@ def extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
     Raises:
         AtlasError: No image or label column, a row without image bytes, or labels that do not fit.
     """
+    import pyarrow as pa
+
+    try:
+        _extract_images(spec, source, folder)
+    except pa.ArrowException as error:
+        raise AtlasError(f"{source} cannot be read: {error}", expected="Parquet files") from error
+
+
+def _extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
     paths: list[str] = []
     labels: list[Any] = []
     splits: list[Split | None] = []
@@ -61,7 +72,7 @@ def extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
     for file in parquet_files(source):
         declared = _declared_names(file)
         for value, name, split, data in _rows(spec, file, source):
-            shown = name if name is not None else declared[value] if declared else str(value)
+            shown = name if name is not None else _declared_name(declared, value, file)
             if names.setdefault(value, shown) != shown:
                 raise AtlasError(f"{file}: label {value!r} is both {names[value]!r} and {shown!r}")
             path = f"images/{split or 'all'}/{len(paths):08d}.{_ending(data, file)}"
@@ -76,7 +87,7 @@ def extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
     order = sorted_classes(names)
     label_of = {value: label for label, value in enumerate(order)}
     index = {
-        "source": parquet_fingerprint(source),
+        "made_from": extraction_key(spec, source),
         "class_names": [names[value] for value in order],
         "items": [[p, label_of[v], s] for p, v, s in zip(paths, labels, final, strict=True)],
     }
@@ -145,6 +156,14 @@ def _declared_names(file: Path) -> list[str]:
         if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel":
             return [str(name) for name in feature["names"]]
     return []
+
+
+def _declared_name(declared: list[str], value: Any, file: Path) -> str:
+    if not declared:
+        return str(value)
+    if not isinstance(value, int) or not 0 <= value < len(declared):
+        raise AtlasError(f"{file}: label {value!r}", expected=f"0 to {len(declared) - 1}, as declared there")
+    return declared[value]
 
 
 def _ending(data: bytes, file: Path) -> str:

@@ -93,10 +93,26 @@ def _table_path(spec: DatasetSpec, folder: Path) -> Path:
 
 
 def _read_columns(path: Path) -> Mapping[str, list[Any]]:
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
+    try:
+        if path.suffix == ".parquet":
+            return _parquet_columns(path)
+        return _text_columns(path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise AtlasError(f"{path} cannot be read: {error}", expected="UTF-8 text") from error
 
-        return {name: column.to_pylist() for name, column in _named(pq.read_table(path))}
+
+def _parquet_columns(path: Path) -> Mapping[str, list[Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowException as error:
+        raise AtlasError(f"{path} cannot be read: {error}", expected="a Parquet file") from error
+    return {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def _text_columns(path: Path) -> Mapping[str, list[Any]]:
     with path.open(newline="", encoding="utf-8-sig") as stream:
         rows = list(csv.reader(stream, delimiter="\t" if path.suffix == ".tsv" else ","))
     if not rows:
@@ -106,10 +122,6 @@ def _read_columns(path: Path) -> Mapping[str, list[Any]]:
         raise AtlasError(f"{path}, line {uneven} has another number of columns than the header")
     body = [row for row in rows[1:] if row]
     return {name: [row[i] for row in body] for i, name in enumerate(rows[0])}
-
-
-def _named(table: Any) -> list[tuple[str, Any]]:
-    return [(name, table.column(name)) for name in table.column_names]
 
 
 def _choose_columns(spec: DatasetSpec, path: Path, columns: Mapping[str, Any]) -> dict[str, str]:

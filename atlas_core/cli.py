@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from atlas_core.commands import demo, listings, study
+from atlas_core.datasets import commands as datasets
 from atlas_core.errors import AtlasError
 from atlas_core.results import commands as results
 
@@ -37,6 +38,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(datasets.app)
 
 
 def main() -> None:

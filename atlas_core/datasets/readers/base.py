@@ -120,10 +120,11 @@ def names_by_label(spec: DatasetSpec, names: dict[int, str]) -> tuple[str, ...]:
     Raises:
         AtlasError: The labels are not exactly 0..n-1.
     """
-    absent = sorted(set(range(max(names, default=-1) + 1)) - set(names))
-    if absent or min(names, default=0) < 0:
+    # Not a range up to the largest label: a split file may say a billion.
+    strange = [label for label in sorted(names) if not 0 <= label < len(names)]
+    if strange:
         raise AtlasError(
-            f"dataset {spec.name!r}: labels {absent[:5] or sorted(names)[:1]} break the numbering",
+            f"dataset {spec.name!r}: labels {strange[:5]} break the numbering of its {len(names)} classes",
             expected="labels 0, 1, 2, … without gaps",
         )
     return tuple(names[label] for label in range(len(names)))

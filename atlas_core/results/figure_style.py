@@ -147,6 +147,9 @@ def save_figure(draw: Draw, stem: Path, theme: Theme = LIGHT) -> list[Path]:
     settings: Any = {**theme.settings(), "svg.fonttype": "path", "svg.hashsalt": stem.name}
     with matplotlib.rc_context(settings):
         figure = draw()
+        # The layout is solved once, not again for every file.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         paths = [stem.with_name(f"{stem.name}.svg"), stem.with_name(f"{stem.name}.png")]
         figure.savefig(paths[0], metadata={"Date": None, "Creator": None})
         figure.savefig(paths[1], metadata={"Software": None})

@@ -102,18 +102,17 @@ def two_level_bootstrap_interval(
     arrays = [_finite(values) for values in groups.values()]
     if len(arrays) < 2:
         return None
+    sizes = np.array([len(array) for array in arrays])
+    longest = int(sizes.max())
+    padded = np.stack([np.pad(array, (0, longest - len(array))) for array in arrays])
     rng = np.random.default_rng(0)
-    # One resampled mean of every group in every slot: a group drawn twice is resampled twice.
-    means = np.stack(
-        [
-            array[rng.integers(0, len(array), (_RESAMPLES, len(arrays), len(array)))].mean(axis=2)
-            for array in arrays
-        ]
-    )
     drawn = rng.integers(0, len(arrays), (_RESAMPLES, len(arrays)))
-    resampled = np.arange(_RESAMPLES)[:, None]
-    slots = np.arange(len(arrays))[None, :]
-    return _percentiles(means[drawn, resampled, slots].mean(axis=1), level)
+    of_drawn = sizes[drawn]
+    places = (rng.random((*drawn.shape, longest)) * of_drawn[..., None]).astype(np.int64)
+    # A group of fewer values than the longest takes as many draws as it has values.
+    counted = np.arange(longest) < of_drawn[..., None]
+    means = (padded[drawn[..., None], places] * counted).sum(axis=2) / of_drawn
+    return _percentiles(means.mean(axis=1), level)
 
 
 def signed_rank_p(differences: Sequence[float]) -> float:

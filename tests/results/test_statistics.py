@@ -99,6 +99,15 @@ def test_two_levels_without_spread_inside_groups_are_a_bootstrap_over_the_groups
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.25)
 
 
+def test_groups_of_different_sizes_resample_their_own_values_only():
+    found = two_level_bootstrap_interval({"a": [10.0], "b": [10.0, 10.0], "c": [10.0] * 5})
+    assert (found.low, found.high) == pytest.approx((10.0, 10.0))
+    skewed = two_level_bootstrap_interval({"a": [0.0], "b": [0.0, 0.0, 12.0]})
+    # Means of two drawn groups: b's resampled mean is one of 0, 4, 8, 12.
+    assert skewed.low == 0.0
+    assert skewed.high == pytest.approx(8.0)
+
+
 def test_spread_inside_groups_widens_the_two_level_interval():
     still = two_level_bootstrap_interval({str(k): [float(k)] * 3 for k in range(5)})
     noisy = two_level_bootstrap_interval({str(k): [k - 6.0, float(k), k + 6.0] for k in range(5)})

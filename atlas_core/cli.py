@@ -8,10 +8,12 @@ from collections.abc import Callable
 import typer
 from rich.console import Console
 
+from atlas_core.bench import commands as bench
 from atlas_core.commands import demo, listings, study
 from atlas_core.datasets import commands as datasets
 from atlas_core.errors import AtlasError
 from atlas_core.results import commands as results
+from atlas_core.use import commands as using
 
 app = typer.Typer(
     name="atlas",
@@ -31,6 +33,10 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     results.sql,
     results.figures,
     results.report,
+    using.predict,
+    using.export,
+    using.compare,
+    bench.bench,
     listings.methods,
     listings.supervisions,
     listings.protocols,

@@ -194,7 +194,7 @@ def _most_frequent(values: pd.Series[int]) -> int:
 
 
 def _tables(store: Store, manifests: Sequence[Manifest], table: str) -> pd.DataFrame:
-    read = [
+    read: list[pd.DataFrame] = [
         pq.read_table(store.path(each.stage, each.key) / f"{table}.parquet").to_pandas() for each in manifests
     ]
     return pd.concat(read, ignore_index=True)

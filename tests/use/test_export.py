@@ -1,0 +1,97 @@
+"""`atlas export`: the folder, and its loader that needs open_clip alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from atlas_core.errors import AtlasError
+from atlas_core.store import Store
+from atlas_core.use.runs import open_run
+from tests.tiny_study import TinyWorld
+from tests.use.test_predict import atlas
+
+
+def readme_program(folder: Path) -> str:
+    found = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.S)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("words", ["coop one_hot", "kgcoop atlas_csl", "zero_shot"])
+def test_the_readmes_program_gives_the_probabilities_of_predict(
+    world: TinyWorld, image: Path, tmp_path: Path, words: str
+) -> None:
+    folder = tmp_path / "exported"
+    atlas(world, "export", words, folder)
+    program = readme_program(folder)
+    assert program == (folder / "classify.py").read_text()
+    assert "atlas" not in re.sub(r"atlas-[\w.]+", "", program)  # but for the architecture's name
+    ran = subprocess.run(
+        [sys.executable, "-c", program, image, world.home / "clip.safetensors"],
+        cwd=folder, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    said = json.loads(atlas(world, "predict", image, "--run", words, "--format", "json"))[0]["classes"]
+    printed = [line.split(maxsplit=1) for line in ran.stdout.splitlines()]
+    assert [name for _, name in printed] == [each["name"] for each in said]
+    for (share, _), each in zip(printed, said, strict=True):
+        assert float(share) == pytest.approx(each["probability"], abs=2e-5)
+
+
+def test_the_folder_says_what_it_is(world: TinyWorld, store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    atlas(world, "export", "coop one_hot", folder)
+    run = open_run(store, "coop one_hot")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["classes"] == list(run.classes)
+    assert config["method"] == "coop"
+    text = load_file(folder / "classes.safetensors")
+    assert text["features"].shape == (len(run.classes), 24)
+    assert torch.allclose(text["normalised"].norm(dim=1), torch.ones(len(run.classes)), atol=1e-5)
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert all(
+        name in card for name in (*run.classes, "| ponds | base |", "| ponds | new |", "2 images a class")
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("cocoop one_hot", "makes other class features for each image"),
+        ("maple one_hot", "changes the image tower"),
+        ("dept_coop one_hot", "adds a head of its own"),
+    ],
+)
+def test_methods_that_class_features_do_not_describe_are_exported_without_them(
+    world: TinyWorld, image: Path, tmp_path: Path, words: str, reason: str
+) -> None:
+    folder = tmp_path / "exported"
+    atlas(world, "export", words, folder)
+    assert {path.name for path in folder.iterdir()} == {
+        "prompts.safetensors", "config.json", "README.md", "MODEL_CARD.md", "atlas-clip-clip.json",
+    }  # fmt: skip
+    assert reason in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("words", ["coop one_hot", "maple one_hot"])
+def test_an_exported_folder_predicts_like_the_run(
+    world: TinyWorld, image: Path, tmp_path: Path, words: str
+) -> None:
+    folder = tmp_path / "exported"
+    atlas(world, "export", words, folder)
+    by_folder = atlas(world, "predict", image, "--run", folder, "--format", "json")
+    assert by_folder == atlas(world, "predict", image, "--run", words, "--format", "json")
+
+
+def test_a_folder_that_holds_something_is_left_alone(world: TinyWorld, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(AtlasError, match="not empty"):
+        atlas(world, "export", "coop one_hot", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

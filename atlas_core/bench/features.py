@@ -8,8 +8,7 @@ Times are the best of several, which other work on the machine disturbs least.
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +17,13 @@ import torch
 from PIL import Image, ImageFilter
 
 from atlas_core.backbone.image import extract_image_tower, forward
-from atlas_core.bench.file_layouts import Measurement, feature_layouts, measure, pixel_layouts
+from atlas_core.bench.file_layouts import (
+    Measurement,
+    best_clocks,
+    feature_layouts,
+    measure,
+    pixel_layouts,
+)
 from atlas_core.errors import AtlasError
 from atlas_core.features.batch_size import automatic_batch_size
 from atlas_core.features.cache import read_features, write_features
@@ -57,8 +62,10 @@ def layout_rows(
 def _layout_row(what: str, measured: Measurement) -> Row:
     return {
         "name": f"{what}: {measured.layout.name}",
-        "seconds": measured.read_seconds,
-        "write_seconds": measured.write_seconds,
+        "seconds": measured.read[0],
+        "processor_seconds": measured.read[1],
+        "write_seconds": measured.write[0],
+        "write_processor_seconds": measured.write[1],
         "megabytes": measured.size / 1e6,
         "chosen": measured.layout.chosen,
     }
@@ -83,7 +90,7 @@ def soft_label_rows(
 
 def _timed(name: str, action: Callable[[], object], repeats: int) -> Row:
     action()
-    wall, processor = (min(clock) for clock in zip(*(_clocks(action) for _ in range(repeats)), strict=True))
+    wall, processor = best_clocks(action, repeats)
     return {"name": name, "seconds": wall, "processor_seconds": processor}
 
 
@@ -136,11 +143,10 @@ def extraction_rows(
             )
 
         bare()
-        pairs = [(_clocks(bare), _clocks(lambda: whole(number))) for number in range(repeats)]  # noqa: B023
-        decoding = min(_seconds(lambda: _decode(root, paths, image_size)) for _ in range(repeats))
-    bare_wall, bare_processor, wall, processor = (
-        min(pair[place][clock] for pair in pairs) for place in (0, 1) for clock in (0, 1)
-    )
+        numbers = iter(range(repeats))
+        bare_wall, bare_processor = best_clocks(bare, repeats)
+        wall, processor = best_clocks(lambda: whole(next(numbers)), repeats)
+        decoding = best_clocks(lambda: _decode(root, paths, image_size), repeats)[1]
     yield {
         "name": f"decode and encode {len(paths)} images, {model} on {target.type}",
         "seconds": wall,
@@ -189,16 +195,6 @@ def _photograph(number: int) -> Image.Image:
     return Image.blend(smooth, grain.filter(ImageFilter.GaussianBlur(1)), 0.3)
 
 
-def _clocks(action: Callable[[], object]) -> tuple[float, float]:
-    wall, processor = time.perf_counter(), time.process_time()
-    action()
-    return time.perf_counter() - wall, time.process_time() - processor
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    return _clocks(action)[0]
-
-
 def main() -> None:
     """Print every row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -209,12 +205,13 @@ def main() -> None:
     parser.add_argument("--only-extraction", action="store_true")
     options = parser.parse_args()
     if not options.only_extraction:
-        _print([*layout_rows(), *soft_label_rows()])
+        _print(soft_label_rows())
+        _print(layout_rows())
     for model in options.model or ["ViT-B-32-quickgelu"]:
-        _print(list(extraction_rows(model, options.images, options.count, options.device)))
+        _print(extraction_rows(model, options.images, options.count, options.device))
 
 
-def _print(measured: list[Row]) -> None:
+def _print(measured: Iterable[Row]) -> None:
     for row in measured:
         rest = {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
         print(f"{rest.pop('name')!s:90}", *(f"{key}={value}" for key, value in rest.items()), flush=True)

@@ -33,11 +33,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Best seconds, and bytes on disk."""
+    """Best (wall, processor) seconds, and bytes on disk."""
 
     layout: Layout
-    write_seconds: float
-    read_seconds: float
+    write: tuple[float, float]
+    read: tuple[float, float]
     size: int
 
 
@@ -110,9 +110,9 @@ def measure(layouts: Sequence[Layout], array: Array, folder: Path, repeats: int)
     """Best times of `repeats`, and the size, of each layout for one array."""
     for number, layout in enumerate(layouts):
         path = folder / f"layout-{number}"
-        writes = [_seconds(lambda: layout.write(path, array)) for _ in range(repeats)]  # noqa: B023
-        reads = [_seconds(lambda: layout.read(path)) for _ in range(repeats)]  # noqa: B023
-        yield Measurement(layout, min(writes), min(reads), path.stat().st_size)
+        write = best_clocks(lambda: layout.write(path, array), repeats)  # noqa: B023
+        read = best_clocks(lambda: layout.read(path), repeats)  # noqa: B023
+        yield Measurement(layout, write, read, path.stat().st_size)
         path.unlink()
 
 
@@ -128,7 +128,11 @@ def _save_npy(path: Path, array: Array) -> None:
         np.save(stream, array)
 
 
-def _seconds(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
+def best_clocks(action: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """The least wall and the least processor seconds (over all threads) of `repeats` calls."""
+    clocks = []
+    for _ in range(repeats):
+        wall, processor = time.perf_counter(), time.process_time()
+        action()
+        clocks.append((time.perf_counter() - wall, time.process_time() - processor))
+    return min(wall for wall, _ in clocks), min(processor for _, processor in clocks)

@@ -34,13 +34,16 @@ def demo(home: HomeOption = None, workers: WorkersOption = None) -> None:
 def next_steps(home: Path) -> str:
     """What to do after the demo, as commands to paste."""
     atlas = shlex.quote(sys.argv[0]) if Path(sys.argv[0]).name == "atlas" else "atlas"
-    return f"""Small drawn images and a small CLIP: the numbers show the pipeline, not the paper. Next:
-
-  export ATLAS_HOME={shlex.quote(str(home.absolute()))}
-  {atlas} report base-to-new                      one HTML file: tables, figures, every run and its why
-  {atlas} sql "FROM base_to_new"                  ask the results in SQL; SHOW TABLES lists the views
-  {atlas} why "shapes coop atlas_csl seed1"       why a run is fresh, stale or missing
-  {atlas} run benchmark                           all four protocols on the demo datasets
-  make serve                                      Prefect's server, deployments and worker; then:
-  prefect deployment run base-to-new/demo --watch
-"""
+    steps = (
+        (f"export ATLAS_HOME={shlex.quote(str(home.absolute()))}", ""),
+        (f"{atlas} report base-to-new", "one HTML file: tables, figures, every run and its why"),
+        (f'{atlas} sql "FROM base_to_new"', "ask in SQL; SHOW TABLES lists the views"),
+        (f'{atlas} why "shapes coop atlas_csl seed1"', "why a run is fresh, stale or missing"),
+        (f"{atlas} run benchmark", "all four protocols on the demo datasets"),
+        ("make serve", "Prefect's server, deployments and a worker; then:"),
+        ("prefect deployment run base-to-new/demo --watch", ""),
+    )
+    width = max(len(command) for command, meaning in steps if meaning)
+    lines = [f"  {command:<{width}}  {meaning}".rstrip() for command, meaning in steps]
+    opening = "Small drawn images and a small CLIP: the numbers show the pipeline, not the paper. Next:"
+    return "\n".join([opening, "", *lines, ""])

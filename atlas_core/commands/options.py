@@ -84,10 +84,15 @@ def overrides_from(assignments: list[str]) -> dict[str, Any]:
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise AtlasError(f"--set {assignment!r} has a value that is no YAML: {error}") from error
+            raise AtlasError(
+                f"--set {assignment!r} has a value that is no YAML: {error}",
+                expected="a YAML value, such as seeds=[1,2]",
+            ) from error
         target = overrides
         *parents, last = field.split(".")
         for parent in parents:
             target = target.setdefault(parent, {})
+            if not isinstance(target, dict):
+                raise AtlasError(f"--set {assignment!r}: {parent} was set to {target!r}", expected="a mapping")
         target[last] = value
     return overrides

@@ -31,6 +31,7 @@ from atlas_core.plan.execution import run_study
 from atlas_core.plan.explain import Explanation, explain, find_node, readable_difference, when
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import Resolver
+from atlas_core.registry import unknown_name
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store
 
@@ -67,6 +68,8 @@ def status(
     output: Annotated[str, typer.Option("--format", help="table or json")] = "table",
 ) -> None:
     """List a study's stages and runs as fresh, stale or missing; nothing is run."""
+    if output not in ("table", "json"):
+        raise unknown_name("format", output, ("table", "json"))
     placement = placement_from(home, store, data_root)
     rows = [row for each in studies_from(study, preset, assignments) for row in status_rows(each, placement)]
     if output == "json":

@@ -17,8 +17,15 @@ def number(value: float | int | None, decimals: int = DECIMALS) -> str:
 
 
 def signed(value: float, decimals: int = DECIMALS) -> str:
-    """A difference with its sign."""
-    return f"{value:+.{decimals}f}".replace("-", "−")
+    """A difference with its sign; none on what prints as zero."""
+    text = f"{value:+.{decimals}f}".replace("-", "−")
+    return text if direction(value, decimals) else text[1:]
+
+
+def direction(value: float, decimals: int = DECIMALS) -> int:
+    """1, 0 or -1: where a difference points once it is printed."""
+    printed = round(value, decimals)
+    return (printed > 0) - (printed < 0)
 
 
 def suffix(cell: Cell, block: Block) -> str:

@@ -27,7 +27,6 @@ from atlas_core.results.tables import (
 
 AVERAGE = "average"
 ARM_LABELS = ("method", "supervision", "setting")
-_NOTES = (STD_NOTE, DELTA_NOTE, RANK_NOTE)
 _MEASURES = (("base", "base"), ("new", "new"), ("h", "H"))
 
 ViewRow = dict[str, Any]
@@ -202,10 +201,14 @@ def _transfer_table(
 
 
 def _table(name: str, title: str, blocks: list[Block]) -> ResultTable:
-    spread = any(block.spread for block in blocks)
-    return ResultTable(
-        name, title, ARM_LABELS, tuple(blocks), notes_of(blocks, *_NOTES[0 if spread else 1 :])
-    )
+    shown = [(block, cell) for block in blocks for row in block.rows for cell in row.cells]
+    said = {
+        STD_NOTE: any(block.spread and cell.std is not None for block, cell in shown),
+        DELTA_NOTE: any(block.deltas and cell.delta is not None for block, cell in shown),
+        RANK_NOTE: any(cell.place for _, cell in shown),
+    }
+    notes = notes_of(blocks, *(note for note, needed in said.items() if needed))
+    return ResultTable(name, title, ARM_LABELS, tuple(blocks), notes)
 
 
 def _rows(con: duckdb.DuckDBPyConnection, view: str) -> list[ViewRow]:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from atlas_core.results.formatting import grouped, number, signed, suffix, used_labels
+from atlas_core.results.formatting import direction, grouped, number, signed, suffix, used_labels
 from atlas_core.results.tables import Block, Cell, ResultTable
 
 _GUTTER = 3  # what separates two columns
@@ -99,6 +99,6 @@ def _rich_cell(cell: Cell, block: Block) -> Text:
     if block.spread and cell.std is not None:
         text.append(f" ±{number(cell.std)}", style="dim")
     if block.deltas and cell.delta is not None:
-        colour = "green" if cell.delta > 0 else "red"
+        colour = ("dim", "green", "red")[direction(cell.delta)]
         text.append(f" ({signed(cell.delta)})", style=colour)
     return text

@@ -10,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from atlas_core.errors import AtlasError
+from atlas_core.results.formatting import signed
 from atlas_core.results.latex import tex
 from atlas_core.results.rendering import render, render_table, table, table_records
 from atlas_core.results.tables import Block, Cell, ResultTable, Row, build_table, table_names
@@ -46,6 +47,14 @@ def test_a_terminal_gets_bold_for_the_best_and_underline_for_the_second():
     text = render_table(SMALL, width=100)
     assert "\x1b[1m81.25" in text
     assert "\x1b[4m60.1" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.234, "+1.23"), (-1.235, "−1.24"), (-0.004, "0.00"), (0.0, "0.00"), (0.005001, "+0.01")],
+)
+def test_a_difference_has_a_sign_unless_it_prints_as_zero(value, text):
+    assert signed(value) == text
 
 
 @pytest.mark.parametrize("name", ["base-to-new", "cross-dataset", "statistics", "published"])

@@ -11,7 +11,7 @@ import duckdb
 from atlas_core.errors import AtlasError
 from atlas_core.results.arms import arm_of, arm_settings, row_rank
 from atlas_core.results.database import query
-from atlas_core.results.formatting import grouped, number, signed, used_labels
+from atlas_core.results.formatting import direction, grouped, number, signed, used_labels
 from atlas_core.results.tables import PROTOCOL_TITLES, Block, Cell, ResultTable, build_table, table_names
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _cell(cell: Cell, block: Block) -> dict[str, Any]:
         "marks": cell.marks,
         "std": number(cell.std) if block.spread and cell.std is not None else "",
         "delta": "" if delta is None else signed(delta),
-        "rises": delta is not None and delta > 0,
+        "trend": "" if delta is None else ("std", "up", "down")[direction(delta)],
     }
 
 

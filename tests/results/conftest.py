@@ -9,9 +9,11 @@ sys.path.insert(
     0, str(Path(__file__).parent)
 )  # tests are imported by file, so `synthetic` is no package member
 
+import raw_rows
 import synthetic
 
 from atlas_core.results.database import connect
+from atlas_core.results.schemas import rows_to_table, write_tables
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +23,6 @@ def tables():
 
 @pytest.fixture(scope="session")
 def aggregate(tables, tmp_path_factory):
-    from atlas_core.results.schemas import write_tables
-
     folder = tmp_path_factory.mktemp("aggregate")
     write_tables(folder, tables)
     return folder
@@ -31,3 +31,25 @@ def aggregate(tables, tmp_path_factory):
 @pytest.fixture(scope="session")
 def con(aggregate):
     return connect(aggregate)
+
+
+@pytest.fixture(scope="session", params=["whole", "ragged"])
+def world(request, tables, tmp_path_factory):
+    """Raw rows and a database over them; ragged ones lack a seed here and a dataset there."""
+    runs, metrics = tables["runs"].to_pandas(), tables["metrics"].to_pandas()
+    if request.param == "ragged":
+        gone = (
+            ((runs.seed == 2) & (runs.dataset == "shapes") & (runs.supervision == "one_hot"))
+            | ((runs.seed == 3) & (runs.supervision == "ls") & (runs.method == "kgcoop"))
+            | ((runs.dataset == "digits") & (runs.supervision == "csl") & (runs.method == "coop"))
+        )
+        runs = runs[~gone]
+        metrics = metrics.merge(runs[["run_id", "protocol"]].drop_duplicates())
+    folder = tmp_path_factory.mktemp(request.param)
+    plain = {
+        name: rows_to_table(name, frame.astype(object).where(frame.notna(), None).to_dict("records"))
+        for name, frame in (("runs", runs), ("metrics", metrics))
+    }
+    write_tables(folder, {**tables, **plain})
+    runs = runs.assign(setting=[raw_rows.setting_words(row) for row in runs.itertuples()])
+    return connect(folder), runs, metrics

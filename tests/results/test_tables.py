@@ -1,90 +1,19 @@
 """Every table equals what pandas computes from the raw rows alone, with whole and with missing seeds."""
 
-import json
-
-import numpy as np
 import pandas as pd
 import pytest
+from raw_rows import ARM, cells, deltas_of, harmonic, protocol_rows, wide_base_to_new
 
 from atlas_core.errors import AtlasError
-from atlas_core.resources import data_path
 from atlas_core.results.database import connect
 from atlas_core.results.rendering import table
 from atlas_core.results.schemas import rows_to_table, write_tables
 from atlas_core.results.tables import build_table, table_names
 
-ARM = ["method", "supervision", "setting"]
 PROTOCOL_TABLES = {
     "base-to-new", "cross-dataset", "domain-generalization", "few-shot", "supervision-comparison", "ablation",
     "runtime", "calibration", "statistics", "published",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=["whole", "ragged"])
-def world(request, tables, tmp_path_factory):
-    """Raw rows and a database over them; ragged ones lack a seed here and a dataset there."""
-    runs, metrics = tables["runs"].to_pandas(), tables["metrics"].to_pandas()
-    if request.param == "ragged":
-        gone = (
-            ((runs.seed == 2) & (runs.dataset == "shapes") & (runs.supervision == "one_hot"))
-            | ((runs.seed == 3) & (runs.supervision == "ls") & (runs.method == "kgcoop"))
-            | ((runs.dataset == "digits") & (runs.supervision == "csl") & (runs.method == "coop"))
-        )
-        runs = runs[~gone]
-        metrics = metrics.merge(runs[["run_id", "protocol"]].drop_duplicates())
-    folder = tmp_path_factory.mktemp(request.param)
-    plain = {
-        name: rows_to_table(name, frame.astype(object).where(frame.notna(), None).to_dict("records"))
-        for name, frame in (("runs", runs), ("metrics", metrics))
-    }
-    write_tables(folder, {**tables, **plain})
-    runs = runs.assign(setting=[setting_words(row) for row in runs.itertuples()])
-    return connect(folder), runs, metrics
-
-
-def setting_words(row):
-    """The only arms that need words: ATLaS with CSL on CoOp in base-to-new, where the ablation varies it."""
-    if (row.protocol, row.method, row.supervision) != ("base_to_new", "coop", "atlas_csl"):
-        return ""
-    temperature = "model's" if np.isnan(row.temperature) else f"{row.temperature:g}"
-    return f"K={int(row.period)}, ε={row.mix:g}, T={temperature}"
-
-
-def cells(name, con, what="value", full=True):
-    """The table's numbers: (block, labels..., column) -> value."""
-    found = json.loads(table(name, con, "json", full=full))
-    labels = list(build_table(con, name, full=full).labels)
-    out = {(row["block"], *(row[label] for label in labels), row["column"]): row[what] for row in found}
-    assert len(out) == len(found), "two numbers in one place"
-    return {key: value for key, value in out.items() if value is not None}
-
-
-def harmonic(base, new):
-    return 2 * base * new / (base + new)
-
-
-def protocol_rows(world, protocol):
-    _, runs, metrics = world
-    joined = runs[runs.protocol == protocol].merge(metrics[metrics.protocol == protocol], on="run_id")
-    return joined.drop(columns="protocol_y").rename(columns={"protocol_x": "protocol"})
-
-
-def deltas_of(values, baseline_arm, sides=1):
-    """Value minus that of the one_hot arm of the same method in the same block and column."""
-    out = {}
-    for (block, method, supervision, setting, column), value in values.items():
-        base = values.get((block, method, "one_hot", "", column))
-        if supervision != "one_hot" and base is not None:
-            out[block, method, supervision, setting, column] = value - base
-    return out
-
-
-def wide_base_to_new(world):
-    rows = protocol_rows(world, "base_to_new")
-    wide = rows.pivot_table(
-        index=["dataset", *ARM, "seed"], columns="subset", values="accuracy"
-    ).reset_index()
-    return wide.assign(H=harmonic(wide.base, wide.new))
 
 
 def base_to_new_values(wide):
@@ -249,155 +178,6 @@ def test_ablation(world):
             expected["K (average)", method, source, setting, "∞"] = average(method, "one_hot")
     flat = {(*key, column): value for key, row in expected.items() for column, value in row.items()}
     assert cells("ablation", world[0], full=False) == pytest.approx(flat)
-
-
-def test_runtime(world, tables):
-    con, runs, _ = world
-    trained = runs[runs.method != "zero_shot"]
-    artifacts = tables["artifacts"].to_pandas()
-    expected = {}
-    for stage, group in artifacts.groupby("stage"):
-        numbers = {
-            "artifacts": len(group),
-            "wall s": group.wall_seconds.sum(),
-            "CPU s": group.cpu_seconds.sum(),
-            "wall %": 100 * group.wall_seconds.sum() / artifacts.wall_seconds.sum(),
-        }
-        expected |= {("By stage", stage, "", "", column): value for column, value in numbers.items()}
-    for (method, supervision, dataset), group in trained.groupby(["method", "supervision", "dataset"]):
-        numbers = {
-            "runs": len(group),
-            "wall s": group.wall_seconds.mean(),
-            "CPU s": group.cpu_seconds.mean(),
-            "s an epoch": group.wall_seconds.sum() / group.epochs.sum(),
-            "parameters": group.learned_parameters.max(),
-        }
-        expected |= {
-            ("One training, mean", method, supervision, dataset, column): value
-            for column, value in numbers.items()
-        }
-    assert cells("runtime", con) == pytest.approx(expected)
-    seconds = artifacts.groupby("stage").wall_seconds.sum()
-    share = 100 * (seconds.csl + seconds.isl) / seconds.tune
-    assert build_table(con, "runtime").notes == (
-        f"making csl and isl took {seconds.csl + seconds.isl:.3g} s, {share:.2g} % of the training time",
-    )
-
-
-def test_calibration(world, tables):
-    con = world[0]
-    predictions = tables["predictions"].to_pandas()
-    confidence = predictions.groupby(["run_id", "target", "subset"]).probability.mean().rename("confidence")
-    expected = {}
-    for protocol, heading, subset in (
-        ("base_to_new", "Base-to-new, base classes", "base"),
-        ("base_to_new", "Base-to-new, new classes", "new"),
-        ("cross_dataset", "Cross-dataset", "all"),
-        ("domain_generalization", "Domain generalization", "all"),
-    ):
-        rows = protocol_rows(world, protocol).merge(
-            confidence.reset_index(), on=["run_id", "target", "subset"]
-        )
-        rows = rows[(rows.subset == subset)]
-        if protocol != "base_to_new":
-            rows = rows[rows.target != "things"]
-        rows["over"] = 100 * rows.confidence - rows.accuracy
-        numbers = ["accuracy", "ece", "nll", "over"]
-        means = rows.groupby(["target", *ARM])[numbers].mean().groupby(level=ARM).mean()
-        for arm, row in means.iterrows():
-            for column, name in zip(("accuracy %", "ECE %", "NLL", "overconfidence"), numbers, strict=True):
-                expected[f"{heading} (average)", *arm, column] = row[name]
-    found = {
-        key: value
-        for key, value in cells("calibration", con, full=False).items()
-        if not key[0].startswith("Few-shot")
-    }
-    assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)  # probabilities are float32
-
-
-def test_the_smallest_calibration_error_is_the_best(world):
-    places = cells("calibration", world[0], "place", full=False)
-    values = cells("calibration", world[0], full=False)
-    block = "Base-to-new, new classes (average)"
-    errors = {key: value for key, value in values.items() if key[0] == block and key[-1] == "ECE %"}
-    assert places[min(errors, key=errors.get)] == 1
-    assert not any(place for key, place in places.items() if key[-1] == "overconfidence")
-
-
-def test_statistics_means_are_those_of_paired_raw_rows(world):
-    wide = wide_base_to_new(world)
-    one_hot = wide[wide.supervision == "one_hot"]
-    pairs = wide[~wide.supervision.isin(["one_hot", "none"])].merge(
-        one_hot, on=["dataset", "method", "seed"], suffixes=("", "_o")
-    )
-    pairs["difference"] = pairs.new - pairs.new_o
-    by_place = pairs.groupby([*ARM, "dataset"]).difference
-    expected = {
-        ("Base-to-new: new classes, by dataset", *key, "difference"): value
-        for key, value in by_place.mean().items()
-    }
-    expected |= {
-        ("Base-to-new: new classes, by dataset", *key, "std (ddof 0)"): value
-        for key, value in by_place.std(ddof=0).items()
-        if by_place.size()[key] > 1
-    }
-    expected |= {
-        ("Base-to-new: new classes", *arm, "", "difference"): value
-        for arm, value in by_place.mean().groupby(level=ARM).mean().items()
-    }
-    found = cells("statistics", world[0])
-    chosen = {
-        key: value
-        for key, value in found.items()
-        if key[0].startswith("Base-to-new: new classes") and key[-1] in ("difference", "std (ddof 0)")
-    }
-    assert chosen == pytest.approx(expected)
-
-
-def test_published_averages_are_those_of_the_file(world):
-    raw = pd.read_csv(data_path("published", "reference_results.csv"))
-    raw = raw[(raw.setting == "base_to_new") & (raw.dataset == "average11")]
-    expected = {
-        ("Published: Base-to-new", row.method, row.source, row.metric): row.value for row in raw.itertuples()
-    }
-    found = cells("published", world[0], full=False)
-    assert {(key[0], key[1], key[4], key[5]): value for key, value in found.items()} == pytest.approx(
-        expected
-    )
-
-
-def test_ours_minus_published_compares_equal_measurements_only(tables, tmp_path):
-    runs = tables["runs"].to_pylist()
-    renamed = {"things": "imagenet", "shapes": "dtd", "textures": "eurosat", "digits": "fgvc_aircraft"}
-    runs = [
-        {**row, "backbone": "ViT-B-16-quickgelu/openai", "dataset": renamed[row["dataset"]]} for row in runs
-    ]
-    metrics = [
-        {**row, "target": renamed.get(row["target"], row["target"])} for row in tables["metrics"].to_pylist()
-    ]
-    write_tables(
-        tmp_path, {"runs": rows_to_table("runs", runs), "metrics": rows_to_table("metrics", metrics)}
-    )
-    con = connect(tmp_path)
-    ours = cells("base-to-new", con)
-    raw = pd.read_csv(data_path("published", "reference_results.csv"))
-    raw = raw[(raw.setting == "base_to_new") & raw.method.isin(["CLIP", "CoOp", "KgCoOp"])]
-    raw = raw[raw.dataset.isin(["imagenet", "dtd", "eurosat", "fgvc"])]
-    names = {"CLIP": ("zero_shot", "none"), "CoOp": ("coop", "one_hot"), "KgCoOp": ("kgcoop", "one_hot")}
-    expected = {}
-    for row in raw.itertuples():
-        dataset = {"fgvc": "fgvc_aircraft"}.get(row.dataset, row.dataset)
-        column = {"h": "H"}.get(row.metric, row.metric)
-        value = ours[dataset, *names[row.method], "", column]
-        expected[names[row.method][0], f"{dataset}, {row.metric}", row.source] = value - row.value
-    found = {
-        (key[1], key[2], key[4]): value
-        for key, value in cells("published", con).items()
-        if key[0] == "Ours minus published"
-        and key[-1] == "ours − published"
-        and key[2].split(", ")[1] != "acc"
-    }
-    assert found == pytest.approx(expected)
 
 
 def test_a_collapsed_run_is_marked_and_kept(tables, tmp_path):

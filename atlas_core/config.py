@@ -19,6 +19,9 @@ from atlas_core.methods.registry import METHODS
 from atlas_core.registry import unknown_name
 from atlas_core.resources import data_path
 
+# Result tables hold seeds and shots as 32-bit integers.
+_LARGEST = 2**31 - 1
+
 
 class MethodConfig(BaseModel):
     """A prompt-tuning method and what differs from its published constants.
@@ -124,13 +127,15 @@ class StudyConfig(BaseModel):
     def _positive_shots(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if any(each < 1 for each in value):
             raise ValueError("shots must be 1 or more")
+        if any(each > _LARGEST for each in value):
+            raise ValueError(f"shots must be at most {_LARGEST}")
         return value
 
     @field_validator("seeds")
     @classmethod
     def _natural_seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if any(each < 0 for each in value):
-            raise ValueError("seeds must be 0 or more")
+        if any(not 0 <= each <= _LARGEST for each in value):
+            raise ValueError(f"seeds must be between 0 and {_LARGEST}")
         return value
 
     @field_validator("datasets", "targets", "methods", "supervisions", "shots", "seeds")
@@ -246,6 +251,12 @@ def _load_member(benchmark: Path, member: str, overrides: Mapping[str, Any]) -> 
     """One study of a benchmark; a relative file is looked for beside the benchmark's."""
     where = benchmark.parent / member if member.endswith((".yaml", ".yml")) else Path(member)
     path, raw = _read_preset(where)
+    if "studies" in raw:
+        raise AtlasError(
+            f"benchmark {benchmark} names {member!r}, which is a benchmark itself",
+            expected="presets or YAML files of single studies",
+            fix="name its studies one by one",
+        )
     foreign = {"datasets"} if "source" in raw else {"source", "targets"}
     kept = {field: value for field, value in overrides.items() if field not in foreign}
     return validate_study(_merged(raw, kept), where=str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -10,7 +11,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +22,7 @@ from atlas_core.errors import AtlasError
 from atlas_core.hashing import file_sha256, sha256_of
 
 MANIFEST = "manifest.json"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _VERSIONED = ("atlas-prompt-tuning", "torch", "open_clip_torch", "pyarrow", "numpy")
 
 
@@ -136,25 +138,27 @@ class Store:
         key = sha256_of(dict(key_parts))
         wall, cpu = time.perf_counter(), _cpu_seconds()
         with self._temporary(stage, key) as folder:
-            write(folder)
-            outputs = _outputs(folder)
-            manifest = Manifest(
-                stage=stage,
-                key=key,
-                digest=sha256_of({each: output.sha256 for each, output in outputs.items()}),
-                name=name,
-                family=family or name,
-                key_parts=dict(key_parts),
-                outputs=outputs,
-                wall_seconds=time.perf_counter() - wall,
-                cpu_seconds=_cpu_seconds() - cpu,
-                created=time.time(),
-                host=socket.gethostname(),
-                versions=_versions(),
-            )
-            text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
-            _write_synced(folder / MANIFEST, text.encode())
-            self._move_into_place(folder, stage, key)
+            with _writing(self.root, only=_FULL):
+                write(folder)
+            with _writing(self.root):
+                outputs = _outputs(folder)
+                manifest = Manifest(
+                    stage=stage,
+                    key=key,
+                    digest=sha256_of({each: output.sha256 for each, output in outputs.items()}),
+                    name=name,
+                    family=family or name,
+                    key_parts=dict(key_parts),
+                    outputs=outputs,
+                    wall_seconds=time.perf_counter() - wall,
+                    cpu_seconds=_cpu_seconds() - cpu,
+                    created=time.time(),
+                    host=socket.gethostname(),
+                    versions=_versions(),
+                )
+                text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
+                _write_synced(folder / MANIFEST, text.encode())
+                self._move_into_place(folder, stage, key)
         return manifest
 
     def delete(self, stage: str, key: str) -> None:
@@ -176,14 +180,8 @@ class Store:
                 yield manifest
 
     def _temporary(self, stage: str, key: str) -> _Temporary:
-        try:
+        with _writing(self.root):
             return _Temporary(self.root / ".tmp", f"{stage}-{key[:12]}-")
-        except OSError as error:
-            raise AtlasError(
-                f"cannot write to the store {self.root}: {error.strerror}",
-                expected="a folder that this user may write to, with free space",
-                fix="choose another with --store or ATLAS_HOME",
-            ) from error
 
     def _move_into_place(self, folder: Path, stage: str, key: str) -> None:
         final = self.path(stage, key)
@@ -225,6 +223,24 @@ class _Temporary:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@contextmanager
+def _writing(root: Path, only: frozenset[int] | None = None) -> Iterator[None]:
+    """Say what is wrong with the store when writing to it fails (with one of the error numbers `only`).
+
+    A stage reads as well as it writes, so of its errors only a full disk is the store's for certain.
+    """
+    try:
+        yield
+    except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
+        raise AtlasError(
+            f"cannot write to the store {root}: {error.strerror}",
+            expected="a folder that this user may write to, with free space",
+            fix="make room (`atlas gc` lists what nothing needs), or choose another with --store or ATLAS_HOME",
+        ) from error
+
+
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest in an artifact's folder, or None where there is none that can be read."""
     try:
@@ -251,7 +267,9 @@ def _outputs(folder: Path) -> dict[str, Output]:
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
         stat = path.stat()
-        outputs[path.relative_to(folder).as_posix()] = Output(file_sha256(path), stat.st_size, stat.st_mtime_ns)
+        outputs[path.relative_to(folder).as_posix()] = Output(
+            file_sha256(path), stat.st_size, stat.st_mtime_ns
+        )
     return outputs
 
 

@@ -59,6 +59,21 @@ class FrozenClip:
         """Token ids [C, context_length], int64, on the CPU."""
         return self.tokenizer(list(prompts)).long()
 
+    def check_length(self, prompts: Sequence[str]) -> None:
+        """Refuse prompts that fill the context to its last position: the tokenizer cuts what is longer.
+
+        Raises:
+            AtlasError: Names the first such prompt.
+        """
+        ids = self.tokenize(prompts)
+        full = (end_positions(self.text, ids) == ids.shape[1] - 1).nonzero().flatten().tolist()
+        if full:
+            raise AtlasError(
+                f"the prompt {prompts[full[0]]!r} has more tokens than the text tower's context",
+                expected=f"fewer than {ids.shape[1]} tokens, start and end among them",
+                fix="shorten the class name or the template",
+            )
+
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
         """Raw text features of full prompts, [C, D]; a template that all share is computed once."""

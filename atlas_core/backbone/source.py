@@ -189,9 +189,11 @@ def file_stamp(path: Path) -> tuple[Path, int, int]:
     """A file's path, size and time: the hash is computed again when one of them changes."""
     try:
         status = path.stat()
+        if not path.is_file():
+            raise IsADirectoryError(path)
     except OSError as error:
         raise AtlasError(
-            f"weights file {path} does not exist",
+            f"weights file {path} does not exist or is no file",
             expected="a .safetensors, .pt, .pth or .bin file",
             fix="correct `backbone.weights`",
         ) from error

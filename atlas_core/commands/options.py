@@ -93,6 +93,8 @@ def overrides_from(assignments: list[str]) -> dict[str, Any]:
         for parent in parents:
             target = target.setdefault(parent, {})
             if not isinstance(target, dict):
-                raise AtlasError(f"--set {assignment!r}: {parent} was set to {target!r}", expected="a mapping")
+                raise AtlasError(
+                    f"--set {assignment!r}: {parent} was set to {target!r}", expected="a mapping"
+                )
         target[last] = value
     return overrides

@@ -129,8 +129,10 @@ class DatasetSpec(_Model):
         if "coop" not in templates:
             raise ValueError("templates need the family 'coop', which the others fall back to")
         for family, template in templates.items():
-            if template.count("{}") != 1:
-                raise ValueError(f"template {family!r} needs exactly one {{}}: {template!r}")
+            if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
+                raise ValueError(
+                    f"template {family!r} needs exactly one {{}} and no other braces: {template!r}"
+                )
         return templates
 
     @field_validator("image_folder", "split_file")

@@ -104,7 +104,9 @@ def extract(
             raise
         raise AtlasError(f"{archive.name} is damaged: {error}", fix="delete it and fetch it again") from error
     if not written:
-        raise AtlasError(f"{archive.name} holds nothing below {prefix or 'its top'!r}")
+        raise AtlasError(
+            f"{archive.name} holds nothing below {prefix or 'its top'!r}", fix="check where it is from"
+        )
     return written
 
 
@@ -149,7 +151,10 @@ def _copy_linked(archive: Path, member: _Member, destination: Path, target: Path
     assert member.link_to is not None
     inside = _below(_safe_name(archive, member.link_to), prefix)
     if inside is None or not (destination / inside).is_file():
-        raise AtlasError(f"{archive.name}: {member.name!r} links to {member.link_to!r}, which is not in it")
+        raise AtlasError(
+            f"{archive.name}: {member.name!r} links to {member.link_to!r}, which is not in it",
+            expected="links to files that come before them in the archive",
+        )
     shutil.copyfile(destination / inside, target)
 
 
@@ -209,7 +214,10 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
             if info.isdir():
                 continue
             if not (info.isfile() or info.issym() or info.islnk()):
-                raise AtlasError(f"{archive.name}: {info.name!r} is neither a file nor a folder")
+                raise AtlasError(
+                    f"{archive.name}: {info.name!r} is neither a file nor a folder",
+                    expected="no devices, pipes or sockets",
+                )
             link = None
             if info.islnk():
                 link = info.linkname
@@ -247,7 +255,7 @@ def _safe_name(archive: Path, name: str) -> str:
     check_relative(name, f"member of {archive.name}")
     safe = posixpath.normpath(name)
     if safe == ".":
-        raise AtlasError(f"member of {archive.name}: {name!r} is a folder's name")
+        raise AtlasError(f"member of {archive.name}: {name!r}", expected="a file's name, not a folder's")
     return safe
 
 

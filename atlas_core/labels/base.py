@@ -113,7 +113,7 @@ def _check_distributions(what: str, table: Tensor, shape_fits: bool, n_classes: 
 class SourceOptions(BaseModel):
     """A label source's own constants; a source with some of them subclasses this as its `Options`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class LabelSource:

@@ -25,7 +25,7 @@ Encoder = Callable[[Tensor], tuple[Tensor, Tensor]]
 class MethodOptions(BaseModel):
     """Options of a method; each method adds its own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,13 @@ class PromptMethod(nn.Module):
 
     def cosine_logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         """s·f·gᵀ from raw features [B, D] and [C, D] (or [B, C, D])."""
+        if image_features.shape[-1] != text_features.shape[-1]:
+            raise AtlasError(
+                f"image features of width {image_features.shape[-1]} and text features of width"
+                f" {text_features.shape[-1]}",
+                expected="features of one backbone",
+                fix="compute both with the same `backbone`",
+            )
         g = normalise(text_features)
         f = normalise(image_features).to(g.dtype)
         product = f @ g.T if g.ndim == 2 else torch.einsum("bd,bcd->bc", f, g)

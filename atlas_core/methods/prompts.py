@@ -74,7 +74,9 @@ def prompt_tokens(
         prefix: Text in front of the name whose first `n_ctx` tokens the context vectors replace.
         position: "end" `[ctx] name.`, "middle" `[ctx/2] name [ctx/2].`, "front" `name [ctx].`.
     """
-    ids = clip.tokenize([f"{prefix} {name}." for name in names])
+    prompts = [f"{prefix} {name}." for name in names]
+    clip.check_length(prompts)
+    ids = clip.tokenize(prompts)
     slots = torch.arange(1, 1 + n_ctx).expand(len(names), n_ctx)
     if position == "end":
         return PromptTokens(ids, slots)

@@ -35,9 +35,25 @@ def record_study(store: Store, study: StudyConfig) -> None:
 
 
 def recorded_studies(store: Store) -> list[StudyConfig]:
-    """Every study that was run on the store, the latest first."""
+    """Every study that was run on the store, the latest first.
+
+    Raises:
+        AtlasError: A record is damaged, or names a dataset that is no longer described.
+    """
     files = sorted((store.root / _FOLDER).glob("*.json"), key=_written, reverse=True)
-    return [StudyConfig.model_validate_json(file.read_text(encoding="utf-8")) for file in files]
+    return [_read(file) for file in files]
+
+
+def _read(file: Path) -> StudyConfig:
+    try:
+        return StudyConfig.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = str(error).replace("\n", " ")
+        raise AtlasError(
+            f"the record {file} of a study cannot be read ({reason})",
+            expected="what `atlas run` wrote, and the datasets that it names",
+            fix="run that study again, or delete the record",
+        ) from error
 
 
 def last_started(store: Store, study: StudyConfig) -> float:

@@ -37,9 +37,10 @@ def execute(job: Job, placement: Placement) -> JobResult:
 
     def write(out: Path) -> None:
         stage.run(StageContext(job.config, inputs, out, work, job.key, job.runtime, placement))
+        if found is not None:
+            # Only now: where the stage fails, what was there stays.
+            store.delete(job.stage, job.key)
 
-    if found is not None:
-        store.delete(job.stage, job.key)
     manifest = store.publish(job.stage, job.name, job.key_parts, write, family=job.family)
     shutil.rmtree(work, ignore_errors=True)
     return JobResult(job.name, manifest.ref, False, manifest.wall_seconds)

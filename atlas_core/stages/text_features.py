@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.load import load_backbone
 from atlas_core.datasets.items import prompt_name, select_class_names
 from atlas_core.methods.sentences import read_sentences
@@ -23,16 +24,19 @@ def _run(context: StageContext) -> None:
     labels = subset_labels(len(index.class_names), config["subset"])
     names = tuple(prompt_name(name) for name in select_class_names(index, labels))
     clip = load_backbone(backbone_config(context))
-    each = torch.stack([clip.encode_text(prompts).float() for prompts in _prompts(context, names)])
+    each = torch.stack([clip.encode_text(prompts).float() for prompts in _prompts(context, clip, names)])
     features = combine_templates(each, normalise_each=config["normalise_each"], keep_each=config["keep_each"])
     write_text_features(context.out, TextFeatures(features, names, clip.logit_scale))
 
 
-def _prompts(context: StageContext, names: tuple[str, ...]) -> list[list[str]]:
+def _prompts(context: StageContext, clip: FrozenClip, names: tuple[str, ...]) -> list[list[str]]:
     """One prompt a class for each template, or for each sentence of a file."""
     if "sentences_file" in context.runtime:
         return [list(row) for row in read_sentences(Path(context.runtime["sentences_file"]), names)]
-    return [[template.format(name) for name in names] for template in context.config["templates"]]
+    prompts = [[template.format(name) for name in names] for template in context.config["templates"]]
+    for each in prompts:
+        clip.check_length(each)
+    return prompts
 
 
 def combine_templates(each: Tensor, *, normalise_each: bool, keep_each: bool) -> Tensor:

@@ -16,7 +16,7 @@ from atlas_core.errors import AtlasError
 class WeightAverage(BaseModel):
     """Gaussian weights over epochs for averaging learned parameters (PromptSRC, eq. 7)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     mean: float
     std: float = Field(gt=0)
 
@@ -31,7 +31,7 @@ class Recipe(BaseModel):
         precision: Autocast type; learned parameters stay float32.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     optimizer: Literal["sgd", "adam"] = "sgd"
     lr: float = Field(0.002, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)

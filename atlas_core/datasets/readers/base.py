@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.items import SPLITS, DatasetIndex, Item
+from atlas_core.datasets.items import SPLITS, DatasetIndex, Item, prompt_name
 from atlas_core.datasets.paths import check_relative, missing_files
 from atlas_core.errors import AtlasError
 from atlas_core.registry import Registry
@@ -84,7 +85,12 @@ def check_listing(spec: DatasetSpec, listing: Listing) -> None:
         )
     wrong = [i.path for i in listing.items if not 0 <= i.label < len(listing.class_names)]
     if wrong:
-        raise AtlasError(f"dataset {spec.name!r}: label without a class name: {name_some(wrong)}")
+        raise AtlasError(
+            f"dataset {spec.name!r}: label without a class name: {name_some(wrong)}",
+            expected="a class name for every label",
+        )
+    if any(not name.strip() for name in listing.class_names):
+        raise AtlasError(f"dataset {spec.name!r} has a class without a name", expected="names to prompt with")
 
 
 def _check_present(spec: DatasetSpec, folder: Path, listing: Listing) -> None:
@@ -106,6 +112,25 @@ def count_differences(spec: DatasetSpec, listing: Listing) -> tuple[str, ...]:
         for name, expected in spec.counts.items()
         if found.get(name, expected) != expected
     )
+
+
+def distinct_names(spec: DatasetSpec, titles: Mapping[Any, str]) -> None:
+    """Refuse classes of one's own data that would have the same prompt: no model could tell them apart.
+
+    Published datasets are not asked: ImageNet's usual class names hold two pairs of equal ones.
+
+    Raises:
+        AtlasError: Two classes have one name ("red_fox" and "red fox" are one).
+    """
+    owner: dict[str, Any] = {}
+    for value, title in titles.items():
+        other = owner.setdefault(prompt_name(title), value)
+        if other != value:
+            raise AtlasError(
+                f"dataset {spec.name!r}: classes {str(other)!r} and {str(value)!r} have the same name {title!r}",
+                expected="a name of its own for each class",
+                fix="correct options.class_names, or merge the classes",
+            )
 
 
 def name_some(names: list[str], most: int = 5) -> str:

@@ -26,7 +26,10 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
         for entry in content[split]:
             relative, label, name = _entry(path, split, entry)
             if names.setdefault(label, name) != name:
-                raise AtlasError(f"{path}: label {label} is both {names[label]!r} and {name!r}")
+                raise AtlasError(
+                    f"{path}: label {label} is both {names[label]!r} and {name!r}",
+                    expected="one name for each label",
+                )
             items.append(Item(join(spec.image_folder, relative), label, name, split))
     return Listing(tuple(items), names_by_label(spec, names))
 
@@ -49,7 +52,7 @@ def _load(spec: DatasetSpec, path: Path) -> dict[str, Any]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AtlasError(
             f"split file {path} is damaged: {error}", fix="delete it and fetch it again"
         ) from error

@@ -18,7 +18,7 @@ from atlas_core.datasets.automatic_split import completed_split
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import SPLITS, Item, Split
 from atlas_core.datasets.paths import image_names, join, sub_folders
-from atlas_core.datasets.readers.base import Listing, name_some
+from atlas_core.datasets.readers.base import Listing, distinct_names, name_some
 from atlas_core.errors import AtlasError
 
 _SPLIT_FOLDERS: dict[str, Split] = {
@@ -85,4 +85,6 @@ def _class_names(spec: DatasetSpec, classes: list[str]) -> dict[str, str]:
         )
     # A folder called 12 is a number in YAML.
     by_text = {str(folder): str(name) for folder, name in given.items()}
-    return {name: by_text.get(name, name) for name in classes}
+    titles = {name: by_text.get(name, name) for name in classes}
+    distinct_names(spec, titles)
+    return titles

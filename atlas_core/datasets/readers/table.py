@@ -20,7 +20,7 @@ from atlas_core.datasets.automatic_split import completed_split
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import Item, Split
 from atlas_core.datasets.paths import check_relative, join
-from atlas_core.datasets.readers.base import Listing
+from atlas_core.datasets.readers.base import Listing, distinct_names
 from atlas_core.errors import AtlasError
 
 _USUAL_COLUMNS: dict[str, tuple[str, ...]] = {
@@ -119,7 +119,10 @@ def _text_columns(path: Path) -> Mapping[str, list[Any]]:
         raise AtlasError(f"{path} is empty", expected="a header line and a line an image")
     uneven = next((n for n, row in enumerate(rows, start=1) if row and len(row) != len(rows[0])), None)
     if uneven:
-        raise AtlasError(f"{path}, line {uneven} has another number of columns than the header")
+        raise AtlasError(
+            f"{path}, line {uneven} has another number of columns than the header",
+            expected=f"{len(rows[0])} columns, with quotes around values that hold a comma",
+        )
     body = [row for row in rows[1:] if row]
     return {name: [row[i] for row in body] for i, name in enumerate(rows[0])}
 
@@ -150,4 +153,6 @@ def _titles(spec: DatasetSpec, order: list[Any]) -> dict[Any, str]:
     if not isinstance(given, Mapping):
         raise AtlasError(f"options.class_names = {given!r}", expected="a mapping from class to name")
     by_text = {str(key): str(name) for key, name in given.items()}
-    return {value: by_text.get(str(value), str(value)) for value in order}
+    titles = {value: by_text.get(str(value), str(value)) for value in order}
+    distinct_names(spec, titles)
+    return titles

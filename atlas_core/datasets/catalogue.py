@@ -70,6 +70,8 @@ class Archive(Mirror):
             check_relative(path, "path of an archive in the catalogue")
         if not self.filename and self.url.startswith("gdrive:"):
             raise ValueError(f"{self.url} needs a filename: its address has none")
+        if self.name in ("", ".", "..") or set(self.name) & set("/\\\0"):
+            raise ValueError(f"{self.url} needs a plain filename, not {self.name!r}")
         return self
 
     @property
@@ -105,6 +107,7 @@ class Source(_Model):
 class DatasetSpec(_Model):
     """One catalogue entry (`data/catalogue/<name>.yaml`), or a user's own YAML of the same form.
 
+    `class_name_source`, `homepage`, `paper` and `licence` are words for people, `counts` what was published.
     `folder` is relative to the data root; in a user's own file it may also be absolute, start with `~`, or
     start with `./` or `../`, which count from that file. `source.parquet` always counts from it.
     """
@@ -118,6 +121,7 @@ class DatasetSpec(_Model):
     templates: dict[str, str] = Field(default_factory=lambda: {"coop": "a photo of a {}."})
     options: dict[str, Any] = Field(default_factory=dict)
     source: Source | None = None
+    class_name_source: str = ""
     homepage: str = ""
     paper: str = ""
     licence: str = ""

@@ -110,6 +110,7 @@ def info(
         ("folder", f"{spec.path(folder)} ({state(spec, folder)})"),
         ("layout", f"{spec.layout}, images in {spec.image_folder}"),
         ("split file", spec.split_file or ""),
+        ("class names", spec.class_name_source),
         ("images", ", ".join(f"{n:,} {kind}" for kind, n in spec.counts.items())),
         *((f"prompt, {family}", spec.template(family)) for family in _families(spec)),
         ("licence", spec.licence),

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
-from atlas_core.datasets.catalogue import dataset_names, dataset_spec
+from atlas_core.datasets.catalogue import Archive, dataset_names, dataset_spec
 from atlas_core.datasets.fetch import ensure_fetched
 from atlas_core.datasets.readers import READERS, read_dataset
 from atlas_core.errors import AtlasError
@@ -105,6 +106,7 @@ def test_each_says_where_it_comes_from_and_on_what_terms(name: str) -> None:
     spec = dataset_spec(name)
     assert spec.source is not None
     assert spec.title
+    assert spec.class_name_source
     assert spec.paper
     assert spec.licence
     assert spec.homepage.startswith("http")
@@ -234,6 +236,12 @@ def test_a_description_that_is_not_there_or_not_text_is_one_error(tmp_path: Path
     (tmp_path / "x.yaml").write_bytes(b"name: \xff\xfe")
     with pytest.raises(AtlasError, match="cannot be read"):
         dataset_spec(str(tmp_path / "x.yaml"))
+
+
+@pytest.mark.parametrize("filename", ["../evil.zip", "a/b.zip", "..", "a\\b.zip"])
+def test_an_archive_cannot_be_named_out_of_its_folder(filename: str) -> None:
+    with pytest.raises(ValidationError, match="plain filename"):
+        Archive(url="http://127.0.0.1/a.zip", filename=filename)
 
 
 def test_an_unknown_layout_is_answered_with_the_known_ones(tmp_path: Path) -> None:

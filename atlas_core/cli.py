@@ -8,6 +8,7 @@ from collections.abc import Callable
 import typer
 from rich.console import Console
 
+from atlas_core.analysis import commands as analysis
 from atlas_core.bench import commands as bench
 from atlas_core.commands import demo, listings, study
 from atlas_core.datasets import commands as datasets
@@ -36,6 +37,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     using.predict,
     using.export,
     using.compare,
+    analysis.convergence,
+    analysis.case_study,
     bench.bench,
     listings.methods,
     listings.supervisions,

@@ -51,7 +51,7 @@ def predict(
     if format not in get_args(PredictionFormat):
         raise unknown_name("format", format, get_args(PredictionFormat))
     names = read_class_names(classes) if classes is not None else None
-    chosen, _, clip = _opened(run, model, weights, device, home, store)
+    chosen, _, clip = open_with_backbone(run, model, weights, device, home, store)
     # Damaged images are found before the method is built, which takes longer.
     views = read_images(images, clip.image_size)
     predictions = predict_images(load_trained(chosen, clip, names), clip, images, views, top=top)
@@ -73,7 +73,7 @@ def export(
     from atlas_core.use.runs import evaluation_metrics
     from atlas_core.use.trained import load_trained
 
-    chosen, backbone, clip = _opened(run, model, weights, device, home, store)
+    chosen, backbone, clip = open_with_backbone(run, model, weights, device, home, store)
     artifacts = Store(placement_from(home, store, None).store_path)
     metrics: list[dict[str, Any]] = []
     if chosen.manifest is not None:
@@ -100,9 +100,10 @@ def compare(
     typer.echo(comparison_json(found) if format == "json" else comparison_text(found, most))
 
 
-def _opened(
+def open_with_backbone(
     run: str, model: str | None, weights: Path | None, device: str, home: Path | None, store: Path | None
 ) -> tuple[FinishedRun, BackboneConfig, FrozenClip]:
+    """A run that a command names, the backbone that it was trained on, and that model loaded."""
     from atlas_core.backbone.load import load_backbone
     from atlas_core.use.runs import backbone_of, open_run
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from atlas_core.errors import AtlasError
 from atlas_core.labels.base import LabelBatch
 from atlas_core.labels.schedule import Supervisor
-from atlas_core.methods.base import Batch, PromptMethod
+from atlas_core.methods.base import Batch, CrossEntropy, PromptMethod
 from atlas_core.training.averaging import GaussianAverage
 from atlas_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from atlas_core.training.data import TrainingData, epoch_batches
@@ -70,6 +70,7 @@ def train(
     if not method.learns or recipe.epochs == 0:
         return []
     optimiser = build_optimiser(method, recipe)
+    learner = Learner(method, supervisor, optimiser, recipe, teacher)
     average = GaussianAverage(recipe.average, recipe.epochs) if recipe.average else None
     curves: list[EpochCurve] = []
     checkpoint = Checkpoint(method, optimiser, supervisor, average)
@@ -87,11 +88,11 @@ def train(
             views_per_step=method.views_per_step,
         )
         supervisor.begin_epoch(epoch)
-        steps = [_step(method, batch, supervisor, optimiser, recipe, teacher) for batch in batches]
+        steps = [learner.step(batch) for batch in batches]
         supervisor.end_epoch()
         if average is not None:
             average.add(epoch, method)
-        curves.append(_summarise(steps, epoch, supervisor.target_name(epoch), rate))
+        curves.append(summarise(steps, epoch, supervisor.target_name(epoch), rate))
         if on_epoch is not None:
             on_epoch(curves[-1])
         if clock.due() and resumption is not None and epoch < recipe.trained_epochs:
@@ -102,7 +103,7 @@ def train(
 
 
 @dataclass(frozen=True)
-class _Step:
+class StepFigures:
     """One step's figures: mean loss, its cross-entropy part, correct predictions, images."""
 
     loss: float
@@ -111,48 +112,82 @@ class _Step:
     images: int
 
 
-def _step(
-    method: PromptMethod,
-    batch: Batch,
-    supervisor: Supervisor,
-    optimiser: torch.optim.Optimizer,
-    recipe: Recipe,
-    teacher: Teacher | None,
-) -> _Step:
-    labels = LabelBatch(
-        labels=batch.labels,
-        rows=batch.rows,
-        views=batch.views,
-        teacher_logits=teacher(batch) if teacher is not None else None,
-    )
-    parts: list[Tensor] = []
+@dataclass(frozen=True)
+class StepLoss:
+    """A step between its loss and its update."""
 
-    def cross_entropy(logits: Tensor) -> Tensor:
-        # A method that stacks several branches on one batch (DePT) has n·B rows for B labels.
-        repeats = logits.shape[0] // len(batch.labels)
-        part = supervisor.loss(logits.float(), labels if repeats == 1 else labels.repeat(repeats))
-        parts.append(part.detach())
-        return part
+    batch: Batch
+    labels: LabelBatch
+    loss: Tensor
+    logits: Tensor
+    cross_entropy: float
 
-    optimiser.zero_grad(set_to_none=True)
-    with _autocast(recipe, batch.labels.device.type):
-        loss, logits = method.loss(batch, cross_entropy)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise AtlasError(
-            f"the loss became {value} in epoch {batch.epoch}, step {batch.step}",
-            expected="a finite loss",
-            fix="lower the learning rate, or use precision fp32",
+
+# The loss and the logits of a batch, from the run's cross-entropy: a method's `loss`, or a part of a stack's.
+LossFunction = Callable[[Batch, CrossEntropy], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What the steps of one run need."""
+
+    method: PromptMethod
+    supervisor: Supervisor
+    optimiser: torch.optim.Optimizer
+    recipe: Recipe
+    teacher: Teacher | None = None
+
+    def step(self, batch: Batch) -> StepFigures:
+        """A whole step."""
+        pending = self.loss(batch, self.method.loss)
+        self.method.backward(pending.loss)
+        return self.update(pending)
+
+    def loss(self, batch: Batch, compute: LossFunction) -> StepLoss:
+        """The loss of a batch, gradients of the step before cleared.
+
+        Raises:
+            AtlasError: The loss is not finite.
+        """
+        labels = LabelBatch(
+            labels=batch.labels,
+            rows=batch.rows,
+            views=batch.views,
+            teacher_logits=self.teacher(batch) if self.teacher is not None else None,
         )
-    method.backward(loss)
-    optimiser.step()
-    observed = logits.detach().float()
-    supervisor.observe(observed, labels)
-    correct = int((observed.argmax(dim=1) == batch.labels).sum())
-    return _Step(value, float(parts[0]), correct, len(batch.labels))
+        parts: list[Tensor] = []
+
+        def cross_entropy(logits: Tensor) -> Tensor:
+            # A method that stacks several branches on one batch (DePT) has n·B rows for B labels.
+            repeats = logits.shape[0] // len(batch.labels)
+            part = self.supervisor.loss(logits.float(), labels if repeats == 1 else labels.repeat(repeats))
+            parts.append(part.detach())
+            return part
+
+        self.optimiser.zero_grad(set_to_none=True)
+        with _autocast(self.recipe, batch.labels.device.type):
+            loss, logits = compute(batch, cross_entropy)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise AtlasError(
+                f"the loss became {value} in epoch {batch.epoch}, step {batch.step}",
+                expected="a finite loss",
+                fix="lower the learning rate, or use precision fp32",
+            )
+        return StepLoss(batch, labels, loss, logits, float(parts[0]))
+
+    def update(self, pending: StepLoss) -> StepFigures:
+        """Update the parameters, whose gradients are there, and show the logits to the supervision."""
+        self.optimiser.step()
+        observed = pending.logits.detach().float()
+        self.supervisor.observe(observed, pending.labels)
+        correct = int((observed.argmax(dim=1) == pending.batch.labels).sum())
+        images = len(pending.batch.labels)
+        return StepFigures(float(pending.loss.detach()), pending.cross_entropy, correct, images)
 
 
-def _summarise(steps: list[_Step], epoch: int, target: str, rate: float) -> EpochCurve:
+def summarise(steps: list[StepFigures], epoch: int, target: str, rate: float) -> EpochCurve:
+    """An epoch's row from its steps: means over images."""
     images = sum(step.images for step in steps)
     return EpochCurve(
         epoch=epoch,

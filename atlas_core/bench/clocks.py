@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -31,12 +33,27 @@ def one_thread() -> Iterator[None]:
 
 def peak_gigabytes(work: Callable[[], object]) -> float | None:
     """The most memory that this process held during one call, weights and libraries included (Linux; else None)."""
-    try:
-        # 5 sets the high-water mark of the resident memory back to what is resident now.
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return None
-    work()
+    return cpu_and_peak(work)[1]
+
+
+def cpu_and_peak(work: Callable[[], object]) -> tuple[float, float | None]:
+    """CPU seconds, and peak memory in GB, of one call."""
+    resettable = _forget_peak()
+    seconds = cpu_seconds(work)
+    if not resettable:
+        return seconds, None
     status = Path(f"/proc/{os.getpid()}/status").read_text()
     line = next((each for each in status.splitlines() if each.startswith("VmHWM:")), None)
-    return None if line is None else int(line.split()[1]) * 1024 / 1e9
+    return seconds, None if line is None else int(line.split()[1]) * 1024 / 1e9
+
+
+def _forget_peak() -> bool:
+    """Hand free memory back and set the high-water mark to what is held now; False where the system cannot."""
+    gc.collect()
+    try:
+        # What earlier work freed and the C library kept would count as held.
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):
+        return False
+    return True

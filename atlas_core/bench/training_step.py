@@ -20,7 +20,7 @@ from torch import Tensor
 
 from atlas_core.backbone.clip import FrozenClip, freeze
 from atlas_core.backbone.image import forward
-from atlas_core.bench.clocks import cpu_seconds, one_thread, peak_gigabytes
+from atlas_core.bench.clocks import cpu_and_peak, cpu_seconds, one_thread, peak_gigabytes
 from atlas_core.bench.published_steps import PublishedCoCoOp, PublishedCoOp, PublishedTraining
 from atlas_core.bench.text_tower import FLOWERS, LAND_USE
 from atlas_core.labels.base import FrozenTargets
@@ -71,7 +71,7 @@ def coop_row(model: Any, clip: FrozenClip, names: tuple[str, ...], *, goal: floa
     assert isinstance(method, CoOp)
     images, labels = random_images(clip, recipe.batch_size, len(names))
     published = PublishedTraining(PublishedCoOp(model, names, method.ctx.detach()), images, labels, recipe.lr)
-    slow = cpu_seconds(published.step)
+    slow, published_memory = cpu_and_peak(published.step)
     data = TrainingData(labels, view_bank(clip, recipe.batch_size, views=steps))
     quick = median(epoch_seconds(method, data, recipe, steps)[1:])
     memory = peak_gigabytes(lambda: epoch_seconds(method, data, recipe, 1))
@@ -82,6 +82,7 @@ def coop_row(model: Any, clip: FrozenClip, names: tuple[str, ...], *, goal: floa
         "baseline_seconds": slow,
         "goal": goal,
         "peak_gigabytes": memory,
+        "published_peak_gigabytes": published_memory,
     }
 
 

@@ -44,7 +44,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_the_benchmarks_are_the_modules_with_rows() -> None:
-    assert {"features"} <= set(benchmarks())
+    assert {"evaluation", "features", "stacked_runs", "training_step"} <= set(benchmarks())
     assert "collect" not in benchmarks()
 
 

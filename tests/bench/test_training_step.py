@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from atlas_core.backbone.clip import FrozenClip
-from atlas_core.bench import evaluation, training_step
+from atlas_core.bench import evaluation, stacked_runs, training_step
 from atlas_core.bench.clocks import cpu_seconds, one_thread, peak_gigabytes
 from atlas_core.bench.published_steps import PublishedCoCoOp, PublishedCoOp, PublishedTraining
 from atlas_core.bench.training_step import build, random_clip, random_images
@@ -82,6 +82,14 @@ def test_every_row_of_a_training_step_has_both_times(pair: tuple[Any, FrozenClip
     for row in found:
         assert row["ours_seconds"] > 0  # type: ignore[operator]
         assert row["baseline_seconds"] > 0  # type: ignore[operator]
+
+
+def test_stacked_runs_are_measured_beside_one_run_alone(pair: tuple[Any, FrozenClip]) -> None:
+    found = list(stacked_runs.backbone_rows("small", pair[1], NAMES, (1, 3), repeats=1))
+    assert [row["name"] for row in found] == [
+        f"small, 3 classes: a step of {n} stacked runs, each" for n in (1, 3)
+    ]
+    assert all(row["baseline_seconds"] > 0 < row["ours_seconds"] for row in found)  # type: ignore[operator]
 
 
 def test_evaluation_is_measured_through_the_stage_itself(

@@ -278,7 +278,36 @@ def _read_preset(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
         ) from error
     if not isinstance(raw, dict):
         raise AtlasError(f"study {path} is a {type(raw).__name__}", expected="a mapping of fields to values")
-    return path, raw
+    return path, _anchored(raw, path.parent.absolute())
+
+
+def _anchored(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A study's mapping with its relative paths counted from its own folder, wherever it is run from."""
+    anchored = dict(raw)
+    for field in ("datasets", "targets"):
+        if isinstance(raw.get(field), list):
+            anchored[field] = [_anchored_dataset(each, folder) for each in raw[field]]
+    if "source" in raw:
+        anchored["source"] = _anchored_dataset(raw["source"], folder)
+    if isinstance(raw.get("backbone"), dict):
+        paths = {
+            field: str(folder / Path(value).expanduser())
+            for field, value in raw["backbone"].items()
+            if isinstance(value, str)
+            and (field == "weights" or (field == "model" and value.endswith(".json")))
+        }
+        anchored["backbone"] = {**raw["backbone"], **paths}
+    return anchored
+
+
+def _anchored_dataset(value: Any, folder: Path) -> Any:
+    """`./birds.yaml` and `image_folder:birds` as absolute paths; a catalogue name as it is."""
+    if not isinstance(value, str):
+        return value
+    layout, colon, place = value.rpartition(":")
+    if colon or place.endswith((".yaml", ".yml")):
+        return f"{layout}{colon}{folder / Path(place).expanduser()}"
+    return value
 
 
 def _merged(raw: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`make serve`: a server on this machine, the deployments, and a worker that runs them; Ctrl-C ends all of it.
 
-    python -m flows.serve [--port 4200]
+python -m flows.serve [--port 4200]
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def main() -> None:
         run("work-pool", "create", POOL, "--type", "process", "--overwrite", environment=environment)
         run("--no-prompt", "deploy", "--all", environment=environment)
         print(f"\nReady. In another terminal:\n\n  export PREFECT_API_URL={api}")
-        print("  prefect deployment run base-to-new/demo --watch\n\nCtrl-C here stops everything.\n", flush=True)
+        print(
+            "  prefect deployment run base-to-new/demo --watch\n\nCtrl-C here stops everything.\n", flush=True
+        )
         worker = start("worker", "start", "--pool", POOL, "--type", "process", environment=environment)
         try:
             worker.wait()
@@ -70,7 +72,9 @@ def wait_for(api: str, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise SystemExit(f"the Prefect server ended at once (status {server.returncode}); is the port taken?")
+            raise SystemExit(
+                f"the Prefect server ended at once (status {server.returncode}); is the port taken?"
+            )
         try:
             if httpx.get(f"{api}/health", timeout=2).is_success:
                 return

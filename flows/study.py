@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from prefect import get_run_logger
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_table_artifact
 from prefect.futures import PrefectFuture
 from prefect.utilities.annotations import quote
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -19,7 +19,9 @@ from atlas_core.labels.config import SupervisionConfig
 from atlas_core.plan.execution import Observer, run_study
 from atlas_core.plan.session import JobGroup, StudySession
 from atlas_core.plan.workers import JobFailure, Outcome
-from atlas_core.results.database import connect, query
+from atlas_core.results.database import connect
+from atlas_core.results.rendering import table_records
+from atlas_core.results.tables import build_table, table_names
 from tasks.aggregate import aggregate
 from tasks.cache_features import cache_image_features, cache_pixels, cache_text_features
 from tasks.evaluate import evaluate
@@ -127,15 +129,12 @@ def _outcomes(group: JobGroup, future: PrefectFuture[Any], observer: Observer) -
 def _publish_table(session: StudySession, key: str) -> None:
     """The study's main table as a Prefect artifact, the same that `atlas table` prints."""
     connection = connect(session.resolver.store.path("aggregate", key))
-    view = session.study.protocol
-    rows = query(connection, f"SELECT * FROM {view}").to_pylist()
-    name = session.study.name.lower().replace("_", "-").replace(".", "-")
-    if rows:
-        create_table_artifact(
-            rows, key=f"{name}-{view.replace('_', '-')}", description=session.study.description
-        )
-    else:
-        create_markdown_artifact("No rows yet.", key=f"{name}-{view.replace('_', '-')}")
+    table = session.study.protocol.replace("_", "-")
+    if table not in table_names():  # a protocol of another package
+        return
+    name = "".join(letter if letter.isalnum() else "-" for letter in session.study.name.lower())
+    records = table_records(build_table(connection, table))
+    create_table_artifact(records, key=f"{name}-{table}", description=session.study.description)
 
 
 class LoggingObserver:

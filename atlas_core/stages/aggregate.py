@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atlas_core.errors import AtlasError
+from atlas_core.labels.config import SupervisionConfig
 from atlas_core.results.schemas import conform, rows_to_table, write_tables
 from atlas_core.stages.stage import Stage, StageContext
 from atlas_core.store import Manifest, Store, read_manifest
@@ -87,14 +88,25 @@ def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:
         "wall_seconds": run.wall_seconds,
         "cpu_seconds": run.cpu_seconds,
         "key": run.key,
-        "options": json.dumps(config["options"], sort_keys=True),
+        # The learning rate tells two arms apart like an option does.
+        "options": json.dumps({**config["options"], **_rate(training)}, sort_keys=True),
     }
 
 
+def _rate(training: dict[str, Any]) -> dict[str, Any]:
+    return {"lr": training["lr"]} if training.get("epochs") else {}
+
+
 def _label(supervision: dict[str, Any]) -> str:
+    """The supervision's name, with the label source's constants where they are not the defaults."""
     if not supervision:
         return "none"
-    return f"atlas_{supervision['source']}" if supervision["name"] == "atlas" else str(supervision["name"])
+    config = SupervisionConfig(**supervision)
+    plain = SupervisionConfig.model_validate(config.label)
+    changed = [
+        f"{name}={value}" for name, value in config.options.items() if plain.options.get(name) != value
+    ]
+    return config.label + (f"({','.join(changed)})" if changed else "")
 
 
 def _artifact_row(manifest: Manifest) -> dict[str, Any]:

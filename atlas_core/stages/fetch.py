@@ -7,17 +7,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from atlas_core.code_digest import code_digests
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.fetch import ensure_fetched
+from atlas_core.hashing import sha256_of
 from atlas_core.stages.stage import Stage, StageContext
 
 
 def _run(context: StageContext) -> None:
     spec = DatasetSpec(**context.runtime["spec"])
-    ensure_fetched(spec, context.placement.data_path)
+    ensure_fetched(spec, context.placement.data_path, again=_drawn_by_other_code(spec, context))
     # The folder's place is no part of the result: a moved data root makes nothing else stale.
     source = {"name": spec.name, "layout": spec.layout, "source": context.config["source"]}
     (context.out / "source.json").write_text(json.dumps(source, sort_keys=True))
+
+
+def _drawn_by_other_code(spec: DatasetSpec, context: StageContext) -> bool:
+    """Whether a generated dataset that is there may have been drawn by another version of its generator.
+
+    What a generator draws is not downloaded, so its code is its version; the last one is noted beside the data.
+    """
+    if spec.source is None or spec.source.generator is None:
+        return False
+    code = sha256_of(code_digests([f"atlas_core.datasets.{spec.source.generator}"]))
+    note = context.placement.data_path / ".generated" / spec.name
+    known = note.read_text(encoding="utf-8") if note.is_file() else ""
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(code, encoding="utf-8")
+    return known != code and spec.path(context.placement.data_path).is_dir()
 
 
 def _usable(runtime: Mapping[str, Any]) -> bool:

@@ -114,3 +114,21 @@ def test_a_study_survives_its_own_yaml(tmp_path: Path) -> None:
     path = tmp_path / "again.yaml"
     path.write_text(yaml.safe_dump(study.model_dump(mode="json")))
     assert load_study(path) == study
+
+
+def test_relative_paths_in_a_study_count_from_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "birds").mkdir()
+    (tmp_path / "studies" / "ponds.yaml").write_text("{name: ponds, layout: image_folder, folder: ponds}")
+    path = tmp_path / "studies" / "mine.yaml"
+    backbone = {"model": "demo", "weights": "clip.safetensors"}
+    path.write_text(
+        yaml.safe_dump({**BASE, "datasets": ["ponds.yaml", "image_folder:birds"], "backbone": backbone})
+    )
+    monkeypatch.chdir(tmp_path)
+    study = load_study("studies/mine.yaml")
+    folder = tmp_path / "studies"
+    assert study.datasets == (str(folder / "ponds.yaml"), f"image_folder:{folder / 'birds'}")
+    assert study.backbone.weights == folder / "clip.safetensors"

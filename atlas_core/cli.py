@@ -10,9 +10,10 @@ from rich.console import Console
 
 from atlas_core.analysis import commands as analysis
 from atlas_core.bench import commands as bench
-from atlas_core.commands import demo, listings, study
+from atlas_core.commands import demo, listings, profile, study
 from atlas_core.datasets import commands as datasets
 from atlas_core.errors import AtlasError
+from atlas_core.operations import commands as operations
 from atlas_core.results import commands as results
 from atlas_core.use import commands as using
 
@@ -39,7 +40,10 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     using.compare,
     analysis.convergence,
     analysis.case_study,
+    profile.profile,
     bench.bench,
+    operations.doctor,
+    operations.gc,
     listings.methods,
     listings.supervisions,
     listings.protocols,
@@ -48,6 +52,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(datasets.app)
+app.add_typer(operations.store_app)
 
 
 def main() -> None:

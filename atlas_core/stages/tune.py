@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +32,46 @@ from atlas_core.training.loop import EpochCurve, Resumption, Teacher, train
 from atlas_core.training.recipe import Recipe
 
 
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run before its first step: what `train` takes."""
+
+    method: PromptMethod
+    data: TrainingData
+    supervisor: Supervisor
+    recipe: Recipe
+    seed: int
+    teacher: Teacher | None
+
+
 def _run(context: StageContext) -> None:
-    config = context.config
     clip = load_backbone(backbone_config(context))
-    method = build_method(clip, config, context.inputs, trained=True)
+    method = build_method(clip, context.config, context.inputs, trained=True)
     curves: list[EpochCurve] = []
     if method.learns:
-        recipe = Recipe.model_validate(config["training"])
+        run = prepare_run(context, clip, method)
         curves = train(
-            method,
-            _training_data(context, clip, method),
-            _supervisor(context, len(method.classes), clip.device),
-            recipe,
-            seed=config["seed"],
-            teacher=_teacher(clip, context),
+            run.method,
+            run.data,
+            run.supervisor,
+            run.recipe,
+            seed=run.seed,
+            teacher=run.teacher,
             resumption=Resumption(context.work / "checkpoint.safetensors"),
         )
-    write_run(context.out, method, config, curves)
+    write_run(context.out, method, context.config, curves)
+
+
+def prepare_run(context: StageContext, clip: FrozenClip, method: PromptMethod) -> PreparedRun:
+    """The training of a method in its initial state, from the job's configuration and inputs."""
+    return PreparedRun(
+        method=method,
+        data=_training_data(context, clip, method),
+        supervisor=_supervisor(context, len(method.classes), clip.device),
+        recipe=Recipe.model_validate(context.config["training"]),
+        seed=context.config["seed"],
+        teacher=_teacher(clip, context),
+    )
 
 
 def write_run(out: Path, method: PromptMethod, config: Mapping[str, Any], curves: list[EpochCurve]) -> None:

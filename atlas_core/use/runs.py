@@ -56,8 +56,7 @@ def open_run(store: Store, run: str) -> FinishedRun:
     """
     exported = Path(run)
     if (exported / PROMPTS_FILE).is_file() and (exported / EXPORT_CONFIG).is_file():
-        said = json.loads((exported / EXPORT_CONFIG).read_text(encoding="utf-8"))
-        return _opened(str(said["run"]["name"]), exported, None)
+        return _opened(_exported_name(exported), exported, None)
     manifest = find_run(store, run)
     if store.lookup("tune", manifest.key) is None:
         raise AtlasError(
@@ -193,6 +192,17 @@ def _has_identity(candidate: BackboneConfig, identity: dict[str, str]) -> bool:
         return backbone_identity(candidate) == identity
     except AtlasError:  # its files were moved or removed
         return False
+
+
+def _exported_name(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / EXPORT_CONFIG).read_text(encoding="utf-8"))["run"]["name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AtlasError(
+            f"{folder / EXPORT_CONFIG} is not an exported run's ({type(error).__name__})",
+            expected="a folder made by atlas export",
+            fix="export the run again",
+        ) from error
 
 
 def _opened(name: str, folder: Path, manifest: Manifest | None) -> FinishedRun:

@@ -25,24 +25,45 @@ def readme_program(folder: Path) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("words", ["coop one_hot", "kgcoop atlas_csl", "zero_shot"])
+def assert_printed_as_predicted(world: TinyWorld, image: Path, words: str, printed: str) -> None:
+    said = json.loads(atlas(world, "predict", image, "--run", words, "--format", "json"))[0]["classes"]
+    lines = [line.split(maxsplit=1) for line in printed.splitlines()]
+    assert [name for _, name in lines] == [each["name"] for each in said]
+    for (share, _), each in zip(lines, said, strict=True):
+        assert float(share) == pytest.approx(each["probability"], abs=2e-5)
+
+
 def test_the_readmes_program_gives_the_probabilities_of_predict(
-    world: TinyWorld, image: Path, tmp_path: Path, words: str
+    world: TinyWorld, image: Path, tmp_path: Path
+) -> None:
+    """As a user runs it: a process of its own, from a folder where this project cannot be imported."""
+    folder = tmp_path / "exported"
+    atlas(world, "export", "coop one_hot", folder)
+    program = readme_program(folder)
+    assert program == (folder / "classify.py").read_text()
+    blocked = "import sys; sys.modules['atlas_core'] = None\n"
+    ran = subprocess.run(
+        [sys.executable, "-c", blocked + program, image, world.home / "clip.safetensors"],
+        cwd=folder, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert_printed_as_predicted(world, image, "coop one_hot", ran.stdout)
+
+
+@pytest.mark.parametrize("words", ["kgcoop atlas_csl", "zero_shot"])
+def test_so_it_does_for_other_methods(
+    world: TinyWorld,
+    image: Path,
+    tmp_path: Path,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "exported"
     atlas(world, "export", words, folder)
-    program = readme_program(folder)
-    assert program == (folder / "classify.py").read_text()
-    assert "atlas" not in re.sub(r"atlas-[\w.]+", "", program)  # but for the architecture's name
-    ran = subprocess.run(
-        [sys.executable, "-c", program, image, world.home / "clip.safetensors"],
-        cwd=folder, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    said = json.loads(atlas(world, "predict", image, "--run", words, "--format", "json"))[0]["classes"]
-    printed = [line.split(maxsplit=1) for line in ran.stdout.splitlines()]
-    assert [name for _, name in printed] == [each["name"] for each in said]
-    for (share, _), each in zip(printed, said, strict=True):
-        assert float(share) == pytest.approx(each["probability"], abs=2e-5)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["classify.py", str(image), str(world.home / "clip.safetensors")])
+    exec(compile(readme_program(folder), "classify.py", "exec"), {})
+    assert_printed_as_predicted(world, image, words, capsys.readouterr().out)
 
 
 def test_the_folder_says_what_it_is(world: TinyWorld, store: Store, tmp_path: Path) -> None:
@@ -95,3 +116,11 @@ def test_a_folder_that_holds_something_is_left_alone(world: TinyWorld, tmp_path:
     with pytest.raises(AtlasError, match="not empty"):
         atlas(world, "export", "coop one_hot", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_damaged_export_is_one_clear_error(world: TinyWorld, image: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    atlas(world, "export", "coop one_hot", folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(AtlasError, match="is not an exported run's"):
+        atlas(world, "predict", image, "--run", folder)

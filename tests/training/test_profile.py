@@ -73,7 +73,7 @@ def test_a_run_is_found_by_words_of_its_name_and_nothing_is_stored(world: TinyWo
     [
         (("ponds zero_shot",), "trains nothing"),
         (("lakes coop",), "unknown run"),
-        (("ponds coop ls seed2", "--study", "later.yaml"), "waits for"),
+        (("ponds coop atlas_isl seed2", "--study", "later.yaml"), "waits for"),
     ],
 )
 def test_a_run_that_cannot_be_profiled_is_refused(

@@ -59,7 +59,7 @@ def random_clip(model: Any = None, tokenizer: Any = None) -> tuple[Any, FrozenCl
     """An open_clip model (ViT-B/16 with random weights unless given), and its weights as this project holds them."""
     if model is None:
         torch.manual_seed(0)
-        model = open_clip.create_model(_MODEL, pretrained=None)
+        model = open_clip.CLIP(**open_clip.get_model_config(_MODEL))
     model = model.eval().requires_grad_(False)
     size, third = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
     return model, freeze(model, tokenizer or open_clip.SimpleTokenizer(), mean=size, std=third)

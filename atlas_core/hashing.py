@@ -3,6 +3,8 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,22 @@ def canonical_json(value: Any) -> str:
 def sha256_of(value: Any) -> str:
     """SHA-256 (hex) of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def artifact_key(key_parts: Mapping[str, Any]) -> str:
+    """Key (hex) of an artifact: SHA-256 of its key parts, in which `code` (module → digest) counts as one digest.
+
+    Thousands of runs have their code in common, so its digest is remembered.
+    """
+    code = key_parts.get("code")
+    if not isinstance(code, Mapping):
+        return sha256_of(dict(key_parts))
+    return sha256_of({**key_parts, "code": _code_digest(tuple(sorted(code.items())))})
+
+
+@lru_cache(maxsize=1024)
+def _code_digest(modules: tuple[tuple[str, str], ...]) -> str:
+    return sha256_of(dict(modules))
 
 
 def file_sha256(path: Path) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas_core.errors import AtlasError
-from atlas_core.hashing import file_sha256, sha256_of
+from atlas_core.hashing import artifact_key, file_sha256, sha256_of
 
 MANIFEST = "manifest.json"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -135,7 +135,7 @@ class Store:
         Raises:
             AtlasError: The store cannot be written to, or there is no space left.
         """
-        key = sha256_of(dict(key_parts))
+        key = artifact_key(key_parts)
         wall, cpu = time.perf_counter(), _cpu_seconds()
         with self._temporary(stage, key) as folder:
             with _writing(self.root, only=_FULL):
@@ -153,7 +153,7 @@ class Store:
                     wall_seconds=time.perf_counter() - wall,
                     cpu_seconds=_cpu_seconds() - cpu,
                     created=time.time(),
-                    host=socket.gethostname(),
+                    host=hostname(),
                     versions=_versions(),
                 )
                 text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
@@ -181,7 +181,7 @@ class Store:
 
     def _temporary(self, stage: str, key: str) -> _Temporary:
         with _writing(self.root):
-            return _Temporary(self.root / ".tmp", f"{stage}-{key[:12]}-")
+            return _Temporary(self.root / ".tmp", f"{stage}-{key[:12]}{_writer()}")
 
     def _move_into_place(self, folder: Path, stage: str, key: str) -> None:
         final = self.path(stage, key)
@@ -202,7 +202,7 @@ class Store:
     def _discard(self, folder: Path) -> None:
         trash = self.root / ".tmp"
         trash.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix="discarded-", dir=trash)) / folder.name
+        aside = Path(tempfile.mkdtemp(prefix=f"discarded{_writer()}", dir=trash)) / folder.name
         with suppress(FileNotFoundError):  # somebody else removed it first
             os.rename(folder, aside)
         shutil.rmtree(aside.parent, ignore_errors=True)
@@ -249,6 +249,16 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest(outputs=outputs, **raw)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def hostname() -> str:
+    """This machine's name."""
+    return socket.gethostname()
+
+
+def _writer() -> str:
+    """Part of a temporary folder's name that says which process writes to it: `~<host>~<pid>~`."""
+    return f"~{hostname()}~{os.getpid()}~"
 
 
 def _unchanged(path: Path, output: Output) -> bool:

@@ -36,8 +36,8 @@ class ConsoleObserver:
         self._cached = dict.fromkeys(STAGE_ORDER, 0)
         self._made = dict.fromkeys(STAGE_ORDER, 0)
         self._failed = 0
-        self._costs = Costs.from_manifests(session.resolver.store.manifests())
-        self._costs.expect(session.graph.nodes)
+        self._store = session.resolver.store
+        self._costs: Costs | None = None
         self._nodes = session.graph.nodes
         title = f"{session.study.name}: {self._total['tune']} runs, {len(self._nodes)} artifacts"
         self.console.print(f"[bold]{title}[/bold] → {session.resolver.store.root}", soft_wrap=True)
@@ -63,7 +63,7 @@ class ConsoleObserver:
                 counts = self._cached if outcome.cached else self._made
                 counts[self._stage_of[outcome.name]] += 1
                 if not outcome.cached:
-                    self._costs.add(outcome.name, outcome.wall_seconds)
+                    self._known_costs().add(outcome.name, outcome.wall_seconds)
             self._show()
 
     def end(self, session: StudySession) -> None:
@@ -94,9 +94,18 @@ class ConsoleObserver:
             self._last_line = time.monotonic()
             self.console.print(f"  {text}", soft_wrap=True)
 
+    def _known_costs(self) -> Costs:
+        """What such jobs have cost on this store; read when the first job is made, never in a cached study."""
+        if self._costs is None:
+            self._costs = Costs.from_manifests(self._store.manifests())
+            self._costs.expect(self._nodes)
+        return self._costs
+
     def _to_go(self) -> str:
+        if not sum(self._made.values()):
+            return ""
         waiting = [node for node in self._nodes if node.name not in self._ended]
-        seconds = seconds_to_go(waiting, self._costs, self.workers)
+        seconds = seconds_to_go(waiting, self._known_costs(), self.workers)
         return "" if seconds is None else f" · {readable_seconds(seconds)} to go"
 
 

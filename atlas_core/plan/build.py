@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from atlas_core.backbone.source import backbone_identity, backbone_label, input_size
@@ -59,6 +60,7 @@ class _Builder:
     nodes: dict[str, Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._spec = cache(dataset_spec)  # one reading a dataset: a study may have thousands of runs
         self.backbone = backbone_identity(self.study.backbone)
         self.backbone_runtime = self.study.backbone.model_dump(mode="json", exclude={"device"})
         self.image_size = input_size(self.study.backbone.model)
@@ -83,7 +85,7 @@ class _Builder:
     # --- stages before training -------------------------------------------------------------------------
 
     def _dataset(self, name: str) -> tuple[Node, DatasetSpec]:
-        spec = dataset_spec(name)
+        spec = self._spec(name)
         plain = spec.model_dump(mode="json")
         runtime = {"spec": plain, "folder": str(spec.path(self.placement.data_path))}
         source = plain["source"] or {}
@@ -178,7 +180,7 @@ class _Builder:
 
     def _class_inputs(self, run: Run, dataset: str, subset: str, *, trained: bool = True) -> dict[str, Node]:
         """Class names of a class set (with the dataset's own prompt), and the method's frozen text reference."""
-        spec = dataset_spec(dataset)
+        spec = self._spec(dataset)
         own = TextReference((spec.template("coop"),))
         inputs = {"classes": self._text(dataset, subset, own, "own")}
         _, options = self._recipe(run)
@@ -211,7 +213,7 @@ class _Builder:
         return inputs
 
     def _evaluate(self, run: Run, tune: Node, target: Evaluation) -> Node:
-        spec = dataset_spec(target.dataset)
+        spec = self._spec(target.dataset)
         trained = (target.dataset, target.subset) == (run.training.dataset, run.training.subset)
         stage = run.method_class.image_input if run.method_class.image_input == "pixels" else "image_features"
         inputs = {"run": tune, stage: self._test_images(stage, target)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from atlas_core.code_digest import code_digests
-from atlas_core.hashing import sha256_of
+from atlas_core.hashing import artifact_key
 from atlas_core.plan.build import Graph
 from atlas_core.plan.node import Node
 from atlas_core.stages.stage import LOOKS_OUTSIDE, STAGE_ORDER, STAGES, Job
@@ -90,7 +90,7 @@ class Resolver:
         }
         if stage is not None and stage.source is not None:
             parts["source"] = stage.source(node.config, node.runtime)
-        manifest = self.store.lookup(node.stage, sha256_of(parts))
+        manifest = self.store.lookup(node.stage, artifact_key(parts))
         if manifest is None or (stage and stage.usable and not stage.usable(node.runtime)):
             return NodeState(self._absent(node), parts, None)
         return NodeState("fresh", parts, manifest)

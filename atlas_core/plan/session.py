@@ -73,11 +73,11 @@ class StudySession:
         offered: set[str] = set()
         while True:
             states = self.states()
-            failed = {failure.name for failure in self.failures}
+            known = offered | {failure.name for failure in self.failures}
             resolved = [
                 node
                 for node in self.graph.nodes
-                if states[node.name].key_parts is not None and node.name not in offered | failed
+                if states[node.name].key_parts is not None and node.name not in known
             ]
             if not resolved:
                 return

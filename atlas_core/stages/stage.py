@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas_core.config import Placement
-from atlas_core.hashing import sha256_of
+from atlas_core.hashing import artifact_key
 from atlas_core.registry import Registry
 from atlas_core.store import ArtifactRef
 
@@ -32,7 +32,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        return sha256_of(self.key_parts)
+        return artifact_key(self.key_parts)
 
     @property
     def config(self) -> dict[str, Any]:

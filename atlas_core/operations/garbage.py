@@ -1,0 +1,152 @@
+"""What a store holds that no preset and no study that was run on it needs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from atlas_core.config import Placement, StudyConfig, load_studies, preset_names
+from atlas_core.hashing import artifact_key
+from atlas_core.operations.verify import artifact_folders
+from atlas_core.plan.build import build_graph
+from atlas_core.plan.records import recorded_studies
+from atlas_core.plan.resolve import Resolver
+from atlas_core.results.current import current_aggregates
+from atlas_core.store import Store, hostname, read_manifest
+
+Place = tuple[str, str]  # stage, key
+
+# A folder of another host, or without a writer's name, counts as given up after so long without a change.
+GIVEN_UP_SECONDS = 24 * 3600.0
+# A job writes its checkpoint or a shard far more often than this.
+QUIET_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A folder that nothing needs, and why it is there."""
+
+    path: Path
+    name: str
+    reason: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What studies need of a store.
+
+    Attributes:
+        artifacts: (stage, key) of what is fresh or may be so again.
+        unfinished: (stage, key) of what could be made next; its checkpoints are of use.
+    """
+
+    artifacts: frozenset[Place]
+    unfinished: frozenset[Place]
+
+
+def known_studies(store: Store) -> list[StudyConfig]:
+    """Every preset's study and every study that was run on the store.
+
+    Raises:
+        AtlasError: A record cannot be read: what its study needs is then unknown, and nothing may be removed.
+    """
+    presets = [study for name in preset_names() for study in load_studies(name)]
+    recorded = recorded_studies(store)
+    return [*presets, *(study for study in recorded if study not in presets)]
+
+
+def needed_by(studies: Iterable[StudyConfig], placement: Placement) -> Needed:
+    """What these studies need.
+
+    A node whose key is known needs the artifact of that key. One whose inputs are not fresh has no key yet (its
+    dataset may be on a disk that is not mounted now): every version of it may be found again, so all are needed.
+    """
+    store = Store(placement.store_path)
+    artifacts: set[Place] = {(each.stage, each.key) for each in current_aggregates(store)}
+    unfinished: set[Place] = set()
+    for study in studies:
+        resolver = Resolver(build_graph(study, placement), store)
+        states = resolver.states()
+        for node in resolver.graph.nodes:
+            state = states[node.name]
+            if state.key_parts is None:
+                artifacts |= {(each.stage, each.key) for each in resolver.family(node)}
+                continue
+            place = (node.stage, artifact_key(state.key_parts))
+            artifacts.add(place)
+            if state.status != "fresh":
+                unfinished.add(place)
+    return Needed(frozenset(artifacts), frozenset(unfinished))
+
+
+def garbage(store: Store, needed: Needed, *, now: float | None = None) -> Iterator[Piece]:
+    """Artifacts that nothing needs, leftovers of writes that died, and work folders of jobs nobody wants."""
+    clock = time.time() if now is None else now
+    for folder in artifact_folders(store):
+        if (folder.parent.name, folder.name) not in needed.artifacts:
+            manifest = read_manifest(folder)
+            name = manifest.name if manifest else f"{folder.parent.name}/{folder.name[:16]}"
+            reason = "no study needs it" if manifest else "has no manifest"
+            yield Piece(folder, name, reason, folder_bytes(folder))
+    for folder in _folders(store.root / ".tmp"):
+        if not _has_writer(folder, clock):
+            yield Piece(folder, f".tmp/{folder.name}", "its writer is gone", folder_bytes(folder))
+    for folder in _folders(store.root / ".work"):
+        stage, _, key = folder.name.partition("-")
+        if (stage, key) not in needed.unfinished and _age(folder, clock) > QUIET_SECONDS:
+            yield Piece(folder, f".work/{folder.name[:40]}", "no study waits for it", folder_bytes(folder))
+
+
+def remove(store: Store, pieces: Sequence[Piece]) -> None:
+    """Remove them; an artifact disappears in one step, before its files are deleted."""
+    for piece in pieces:
+        if piece.path.parent.name.startswith("."):
+            shutil.rmtree(piece.path, ignore_errors=True)
+        else:
+            store.delete(piece.path.parent.name, piece.path.name)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the files in a folder; those that vanish meanwhile count nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.lstat().st_size if not path.is_dir() else 0
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+
+
+def _has_writer(folder: Path, now: float) -> bool:
+    """Whether the process that a temporary folder is named after may still be writing to it."""
+    named = re.search(r"~(?P<host>[^~]+)~(?P<pid>\d+)~", folder.name)
+    if named is None or named["host"] != hostname():
+        return _age(folder, now) < GIVEN_UP_SECONDS
+    try:
+        os.kill(int(named["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's process
+    return True
+
+
+def _age(folder: Path, now: float) -> float:
+    """Seconds since anything in the folder changed."""
+    newest = folder.stat().st_mtime
+    for path in folder.rglob("*"):
+        try:
+            newest = max(newest, path.lstat().st_mtime)
+        except FileNotFoundError:
+            continue
+    return now - newest

@@ -41,7 +41,7 @@ def extract(
     source: Images, out_dir: Path, encode: Callable[[Tensor], Tensor] = project, **more: Any
 ) -> FeatureTable:
     root, names = source
-    options = {"n_views": 3, "seed": 1, "batch_size": 4, "workers": 0, "shard_seconds": 0.0, **more}
+    options = {"n_views": 3, "seed": 1, "batch_size": 4, "workers": 0, **more}
     labels = [10 + index % 3 for index in range(len(names))]
     return extract_features(
         encode, root, names, labels, image_size=SIZE, mean=MEAN, std=STD, out_dir=out_dir, **options
@@ -133,7 +133,7 @@ def test_an_error_loses_no_finished_batch(noise_images: Images, tmp_path: Path) 
     expected = extract(noise_images, tmp_path / "whole")
     first = Counting(fail_after=24)
     with pytest.raises(RuntimeError, match="device lost"):
-        extract(noise_images, tmp_path / "cut", first, shard_seconds=1e9)
+        extract(noise_images, tmp_path / "cut", first)
     second = Counting()
     assert equal(expected, extract(noise_images, tmp_path / "cut", second))
     assert (first.images, second.images) == (24, 36)
@@ -147,7 +147,7 @@ def slow_extraction(root: Path, names: list[str], out_dir: Path, workers: int) -
         time.sleep(0.05)
         return project(pixels)
 
-    extract((root, names), out_dir, slowly, workers=workers)
+    extract((root, names), out_dir, slowly, workers=workers, shard_seconds=0.0)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -232,7 +232,7 @@ def test_the_pixel_cache_holds_what_the_encoder_is_given(noise_images: Images, t
 def test_a_damaged_shard_and_those_after_it_are_computed_again(
     noise_images: Images, tmp_path: Path, damage: str
 ) -> None:
-    expected = extract(noise_images, tmp_path)
+    expected = extract(noise_images, tmp_path, shard_seconds=0.0)
     shard = sorted(tmp_path.glob("rows-*"))[5]
     if damage == "remove":
         shard.unlink()
@@ -300,7 +300,7 @@ def test_automatic_batches_are_halved_until_they_fit(
 
 
 def test_a_halved_extraction_goes_on_with_the_batches_it_had(noise_images: Images, tmp_path: Path) -> None:
-    extract(noise_images, tmp_path, Narrow(8, MemoryError()), batch_size="auto")
+    extract(noise_images, tmp_path, Narrow(8, MemoryError()), batch_size="auto", shard_seconds=0.0)
     for shard in sorted(tmp_path.glob("rows-*"))[4:]:
         shard.unlink()
     wide = Narrow(1000, MemoryError())

@@ -4,21 +4,28 @@ from pathlib import Path
 
 import pytest
 
-from atlas_core.bench.features import extraction_rows, layout_rows, soft_label_rows
+from atlas_core.bench.features import extraction_rows, layout_rows, rows, soft_label_rows
 from atlas_core.errors import AtlasError
 from tests.features.pictures import encoded, noise
 
 
 def test_every_layout_is_written_and_read() -> None:
-    rows = list(layout_rows(features=50, width=8, pixels=4, repeats=1))
-    assert sum(bool(row["chosen"]) for row in rows) == 3
-    assert all(row["seconds"] > 0 and row["write_seconds"] > 0 and row["megabytes"] > 0 for row in rows)  # type: ignore[operator]
+    layouts = list(layout_rows(features=50, width=8, pixels=4, repeats=1))
+    assert sum(bool(row["chosen"]) for row in layouts) == 3
+    assert all(row["seconds"] > 0 and row["write_seconds"] > 0 and row["megabytes"] > 0 for row in layouts)  # type: ignore[operator]
     assert len({row["name"] for row in rows}) == len(rows) == 11
 
 
 def test_soft_labels_are_timed_beside_the_reading_of_features() -> None:
     names = [str(row["name"]).split()[0] for row in soft_label_rows(classes=5, images=40, width=8, repeats=1)]
     assert names == ["read", "ISL", "CSL"]
+
+
+@pytest.mark.slow
+def test_a_quick_run_measures_everything() -> None:
+    measured = rows(quick=True, repeats=1)
+    assert len(measured) == 11 + 3 + 1
+    assert measured[-1]["goal"] == pytest.approx(0.909, abs=1e-3)
 
 
 @pytest.mark.slow

@@ -57,8 +57,9 @@ def known_studies(store: Store) -> list[StudyConfig]:
         AtlasError: A record cannot be read: what its study needs is then unknown, and nothing may be removed.
     """
     presets = [study for name in preset_names() for study in load_studies(name)]
-    recorded = recorded_studies(store)
-    return [*presets, *(study for study in recorded if study not in presets)]
+    # Benchmarks repeat the studies of other presets.
+    distinct = {study.model_dump_json(): study for study in [*presets, *recorded_studies(store)]}
+    return list(distinct.values())
 
 
 def needed_by(studies: Iterable[StudyConfig], placement: Placement) -> Needed:

@@ -174,9 +174,10 @@ def test_a_training_goes_on_from_its_checkpoint_to_the_same_bits(
             raise Killed
 
     save, saved = loop.save_checkpoint, list[int]()
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(loop, "save_checkpoint", save_then_die)
-        run(fresh)
+        with pytest.raises(Killed):
+            run(fresh)
     monkeypatch.setattr(loop, "load_checkpoint", recording)
     check_restart(fresh, undisturbed)
     # Three epochs: a checkpoint after the first and one after the second.

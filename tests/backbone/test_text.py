@@ -206,6 +206,32 @@ def test_learned_float32_contexts_are_cast_to_the_tower() -> None:
     assert context.grad.dtype == torch.float32
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("quick_gelu", [True, False])
+def test_half_precision_is_near_float32_in_features_and_gradients(
+    dtype: torch.dtype, quick_gelu: bool
+) -> None:
+    found = []
+    for precision in (dtype, torch.float32):
+        clip = clip_of(precision, quick_gelu)
+        context = 0.5 * torch.randn(1, 3, clip.text.width, generator=torch.Generator().manual_seed(4))
+        case = Case(clip, ids_of(clip, list(NAMES), 3), 1, context.requires_grad_(), None, {})
+        found.append([each.float() for each in with_gradients(case.fast().float(), case.learned)])
+    for half, full in zip(*found, strict=True):
+        assert torch.nn.functional.cosine_similarity(half.flatten(), full.flatten(), dim=0) > 0.99
+
+
+@pytest.mark.parametrize("chunks", [None, 2])
+def test_without_gradients_nothing_is_kept_and_features_are_the_same(chunks: int | None) -> None:
+    clip = clip_of(torch.float64)
+    context = torch.randn(1, 3, clip.text.width, dtype=torch.float64, requires_grad=True)
+    case = Case(clip, ids_of(clip, list(NAMES), 3), 1, context, None, {})
+    with torch.no_grad():
+        features = case.fast(chunks)
+    assert not features.requires_grad
+    assert_same([features], [case.fast().detach()])
+
+
 def test_a_prompt_that_ends_within_the_prefix_is_refused() -> None:
     clip = clip_of(torch.float32)
     with pytest.raises(AtlasError, match="prefix of 9"):

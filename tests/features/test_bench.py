@@ -13,7 +13,7 @@ def test_every_layout_is_written_and_read() -> None:
     layouts = list(layout_rows(features=50, width=8, pixels=4, repeats=1))
     assert sum(bool(row["chosen"]) for row in layouts) == 3
     assert all(row["seconds"] > 0 and row["write_seconds"] > 0 and row["megabytes"] > 0 for row in layouts)  # type: ignore[operator]
-    assert len({row["name"] for row in rows}) == len(rows) == 11
+    assert len({row["name"] for row in layouts}) == len(layouts) == 11
 
 
 def test_soft_labels_are_timed_beside_the_reading_of_features() -> None:

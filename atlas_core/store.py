@@ -16,12 +16,16 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
 
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import artifact_key, file_sha256, sha256_of
 
 MANIFEST = "manifest.json"
+# A manifest that was tampered with counts as absent: every field has its type, and there are no others.
+_STRICT = ConfigDict(extra="forbid", strict=True)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _VERSIONED = ("atlas-prompt-tuning", "torch", "open_clip_torch", "pyarrow", "numpy")
 
@@ -39,6 +43,7 @@ class ArtifactRef:
 class Output:
     """One file of an artifact: its hash, and the size and time that let a hit be checked without reading it."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     sha256: str
     size: int
     mtime_ns: int
@@ -56,6 +61,7 @@ class Manifest:
         key_parts: Stage, configuration, input digests, code digests and source fingerprint.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     stage: str
     key: str
     digest: str
@@ -76,6 +82,9 @@ class Manifest:
     @property
     def bytes(self) -> int:
         return sum(output.size for output in self.outputs.values())
+
+
+_MANIFEST = TypeAdapter(Manifest)
 
 
 class Store:
@@ -244,10 +253,8 @@ def _writing(root: Path, only: frozenset[int] | None = None) -> Iterator[None]:
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest in an artifact's folder, or None where there is none that can be read."""
     try:
-        raw = json.loads((folder / MANIFEST).read_bytes())
-        outputs = {name: Output(**output) for name, output in raw.pop("outputs").items()}
-        return Manifest(outputs=outputs, **raw)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return _MANIFEST.validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
         return None
 
 

@@ -2,6 +2,7 @@
 
 from tasks.job_groups import group_task
 
-# Only what comes over a network may fail for a while and then work.
-fetch = group_task("fetch", retries=2, retry_delay_seconds=[5, 30])
+# No retries here: `datasets/download.py` tries an address again, with back-off, after faults of the network, and
+# nothing else that fails (a licence, a full disk, a wrong checksum) gets better by being tried again.
+fetch = group_task("fetch")
 index = group_task("index")

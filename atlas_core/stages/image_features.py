@@ -16,8 +16,8 @@ from atlas_core.stages.items_table import write_items
 from atlas_core.stages.runtime import backbone_config, chosen_items, dataset_root
 from atlas_core.stages.stage import Stage, StageContext
 
-# Few enough images that decoding in this process costs less than starting others.
-_IN_PROCESS = 4_000
+# Few enough views that decoding in this process costs less than starting others.
+_IN_PROCESS = 10_000
 # Fixed, because features differ by rounding between batch sizes, and their digests decide what is stale.
 _BATCH_SIZE = 64
 
@@ -39,7 +39,7 @@ def _run(context: StageContext) -> None:
             out_dir=context.work,
             device=clip.device,
             batch_size=_BATCH_SIZE,
-            workers=decoding_workers(len(items), context.placement),
+            workers=decoding_workers(len(items), config, context.placement),
             dtype=config["dtype"],
             identity=context.key,
             **view_arguments(config),
@@ -55,9 +55,10 @@ def _run(context: StageContext) -> None:
     write_items(context.out, items)
 
 
-def decoding_workers(images: int, placement: Placement) -> int:
-    """Processes that decode: none beside this one for a small set."""
-    return 0 if images < _IN_PROCESS else max(1, placement.workers)
+def decoding_workers(images: int, config: Mapping[str, Any], placement: Placement) -> int:
+    """Processes that decode: none beside this one for a small set of views."""
+    views = images if config["views"] == "test" else images * config["views"]
+    return 0 if views < _IN_PROCESS else max(1, placement.workers)
 
 
 def view_arguments(config: Mapping[str, Any]) -> dict[str, Any]:

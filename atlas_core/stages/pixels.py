@@ -19,10 +19,14 @@ def _run(context: StageContext) -> None:
         [item.path for item in items],
         [item.label for item in items],
         image_size=context.config["image_size"],
-        out_dir=context.out / PIXELS_FOLDER,
-        workers=decoding_workers(len(items), context.placement),
+        out_dir=context.work,
+        workers=decoding_workers(len(items), context.config, context.placement),
         **view_arguments(context.config),
     )
+    # Decoded where it outlives a crash; only the shards themselves belong to the artifact.
+    (context.out / PIXELS_FOLDER).mkdir()
+    for shard in sorted(context.work.glob("*.arrow")):
+        shard.rename(context.out / PIXELS_FOLDER / shard.name)
     write_items(context.out, items)
 
 

@@ -170,6 +170,8 @@ class Placement(BaseModel):
     Attributes:
         home: Folder that holds the store and fetched data unless they are given.
         workers: Processes that train at the same time; 0 trains in this process.
+        dask: Address of a Dask scheduler whose workers train instead, or "local": a cluster of `workers` processes
+            on this machine. None uses no Dask.
         threads: Torch threads a process.
     """
 
@@ -178,8 +180,14 @@ class Placement(BaseModel):
     store: Path | None = None
     data_root: Path | None = None
     workers: int = Field(default_factory=lambda: max(1, os.cpu_count() or 1), ge=0)
+    dask: str | None = Field(default=None, min_length=1)
     threads: int = Field(default=1, ge=1)
     device: str = "auto"
+
+    @property
+    def in_process(self) -> bool:
+        """Whether jobs run in this very process, one after the other."""
+        return self.workers == 0 and self.dask is None
 
     @property
     def store_path(self) -> Path:

@@ -108,7 +108,7 @@ def _run_groups(groups: Sequence[JobGroup], placement: Placement, observer: Obse
             # The store says that something is not there or not whole, whatever Prefect remembers.
             stage_task = stage_task.with_options(refresh_cache=True)
         future = stage_task.submit(quote(group), quote(placement), quote(observer.done))
-        if placement.workers == 0:
+        if placement.in_process:
             future.wait()  # one at a time in this process
         futures.append((group, future))
     return [outcome for group, future in futures for outcome in _outcomes(group, future, observer)]

@@ -76,7 +76,7 @@ def _run_group(
     group: JobGroup, placement: Placement, on_done: Callable[[Outcome], None]
 ) -> list[Any] | State[Any]:
     # What is in the store already is only looked up, which needs no other process.
-    here = placement.model_copy(update={"workers": 0}) if group.cached else placement
+    here = placement.model_copy(update={"workers": 0, "dask": None}) if group.cached else placement
     outcomes = run_jobs(group.jobs, here, None if group.cached else on_done)
     for outcome in outcomes:
         if isinstance(outcome, JobFailure):

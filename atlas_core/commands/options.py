@@ -38,6 +38,13 @@ WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", min=0, help="Processes that train at once; 0: this one. Default: every core."),
 ]
+DaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        help="Train on a Dask cluster: its scheduler's address, or 'local' for --workers processes here.",
+    ),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, …")]
 
 
@@ -47,6 +54,7 @@ def placement_from(
     data_root: Path | None,
     workers: int | None = None,
     device: str = "auto",
+    dask: str | None = None,
 ) -> Placement:
     """A placement from command-line options; absent ones keep their defaults."""
     given: dict[str, Any] = {
@@ -55,6 +63,7 @@ def placement_from(
         "data_root": data_root,
         "workers": workers,
         "device": device,
+        "dask": dask,
     }
     return Placement(**{name: value for name, value in given.items() if value is not None})
 

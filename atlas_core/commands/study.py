@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atlas_core.commands.options import (
+    DaskOption,
     DataOption,
     DeviceOption,
     HomeOption,
@@ -44,6 +45,7 @@ def run(
     preset: PresetOption = "demo",
     assignments: SetOption = None,
     workers: WorkersOption = None,
+    dask: DaskOption = None,
     device: DeviceOption = "auto",
     home: HomeOption = None,
     store: StoreOption = None,
@@ -51,7 +53,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
     """Run a study here, without a server: only what is stale or missing is made."""
-    placement = placement_from(home, store, data_root, workers, device)
+    placement = placement_from(home, store, data_root, workers, device, dask)
     for each in studies_from(study, preset, assignments):
         run_study(
             each, placement, observer=None if quiet else ConsoleObserver(err, workers=placement.workers)

@@ -1,4 +1,4 @@
-"""Running jobs on this machine: in this process, or in a pool of processes."""
+"""Running jobs: in this process, in a pool of processes, or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
 from threading import Lock, Thread
 
 import torch
 
 from atlas_core.config import Placement
 from atlas_core.errors import AtlasError
+from atlas_core.plan.devices import see_one_gpu, shared_gpus
 from atlas_core.stages.execute import JobResult, execute
 from atlas_core.stages.stage import Job
 
@@ -44,7 +46,8 @@ def run_jobs(
 
     Args:
         jobs: Jobs whose inputs are all in the store.
-        placement: `workers` 0 runs them here, else that many processes share them. The bits are the same.
+        placement: `workers` 0 runs them here, else that many processes share them, or the cluster that `dask` names.
+            The bits are the same.
         on_done: Called in this process as each job ends.
 
     Returns:
@@ -59,13 +62,16 @@ def run_jobs(
 
 
 def _outcomes(jobs: Sequence[Job], placement: Placement) -> Iterator[tuple[int, Outcome]]:
-    if placement.workers == 0:
+    if placement.in_process:
         torch.set_num_threads(placement.threads)
         for position, job in enumerate(jobs):
             yield position, attempt(job, placement)
         return
+    if placement.dask is not None:
+        yield from _cluster()(jobs, placement)
+        return
     futures: dict[Future[Outcome], int] = {}
-    pool = _pool(placement.workers, placement.threads)
+    pool = _pool(placement.workers, placement.threads, shared_gpus(placement.device))
     for position, job in enumerate(jobs):
         futures[pool.submit(attempt, job, placement)] = position
     for future in as_completed(futures):
@@ -75,6 +81,18 @@ def _outcomes(jobs: Sequence[Job], placement: Placement) -> Iterator[tuple[int, 
             _close_pools()
             name = jobs[futures[future]].name
             yield futures[future], JobFailure(name, "a worker process was killed (out of memory?)", "")
+
+
+def _cluster() -> Callable[[Sequence[Job], Placement], Iterator[tuple[int, Outcome]]]:
+    try:
+        from atlas_core.plan.dask_cluster import outcomes_on_cluster
+    except ModuleNotFoundError as error:
+        raise AtlasError(
+            f"Dask is not installed ({error})",
+            expected="the package `distributed`, here and on every worker",
+            fix="pip install 'atlas-prompt-tuning[dask]', or leave --dask out",
+        ) from error
+    return outcomes_on_cluster
 
 
 def attempt(job: Job, placement: Placement) -> Outcome:
@@ -87,21 +105,24 @@ def attempt(job: Job, placement: Placement) -> Outcome:
         return JobFailure(job.name, f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
-_pools: dict[tuple[int, int], ProcessPoolExecutor] = {}
+_pools: dict[tuple[int, int, tuple[str, ...]], ProcessPoolExecutor] = {}
 _lock = Lock()
 
 
-def _pool(workers: int, threads: int) -> ProcessPoolExecutor:
+def _pool(workers: int, threads: int, gpus: tuple[str, ...]) -> ProcessPoolExecutor:
     """The process pool of this size; started once, because every worker imports torch."""
     with _lock:
-        if (workers, threads) not in _pools:
-            _pools[workers, threads] = ProcessPoolExecutor(
+        if (workers, threads, gpus) not in _pools:
+            context = get_context("spawn")
+            # The pool never starts a worker again (it breaks as a whole), so the count of those started is
+            # a worker's number, and a GPU is never held by a number that is gone.
+            _pools[workers, threads, gpus] = ProcessPoolExecutor(
                 workers,
-                mp_context=get_context("spawn"),
+                mp_context=context,
                 initializer=_start_worker,
-                initargs=(threads, os.getpid()),
+                initargs=(threads, os.getpid(), gpus, context.Value("i", 0)),
             )
-        return _pools[workers, threads]
+        return _pools[workers, threads, gpus]
 
 
 @atexit.register
@@ -112,7 +133,10 @@ def _close_pools() -> None:
         _pools.clear()
 
 
-def _start_worker(threads: int, parent: int) -> None:
+def _start_worker(threads: int, parent: int, gpus: tuple[str, ...], started: Synchronized[int]) -> None:
+    with started.get_lock():
+        number, started.value = started.value, started.value + 1
+    see_one_gpu(gpus, number)
     torch.set_num_threads(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     Thread(target=_follow_parent, args=(parent,), daemon=True).start()

@@ -1,0 +1,45 @@
+"""Which GPU a worker process sees: one process, one GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def shared_gpus(device: str) -> tuple[str, ...]:
+    """This machine's GPUs that worker processes take turns with; empty where there is nothing to share out."""
+    if device not in ("auto", "cuda"):
+        return ()
+    return gpus_to_share(device, torch.cuda.device_count(), os.environ.get(VISIBLE))
+
+
+def gpus_to_share(device: str, count: int, visible: str | None) -> tuple[str, ...]:
+    """Names of GPUs, one of which each worker process gets.
+
+    Args:
+        device: The placement's device. A GPU that is named ("cuda:1") is taken as it is, for every worker.
+        count: GPUs that torch sees.
+        visible: `CUDA_VISIBLE_DEVICES` of this process: indices or UUIDs, as a cluster's scheduler sets them.
+
+    Returns:
+        Values for the workers' `CUDA_VISIBLE_DEVICES`; empty for one GPU, none, or a CPU.
+    """
+    if device not in ("auto", "cuda") or count < 2:
+        return ()
+    if visible is None:
+        return tuple(str(index) for index in range(count))
+    # CUDA itself stops at the first name that it does not know, so torch may see fewer than are listed.
+    return tuple(name.strip() for name in visible.split(","))[:count]
+
+
+def see_one_gpu(gpus: Sequence[str], number: int) -> None:
+    """Let this process see one GPU alone, by its number among the workers; has to come before CUDA is used.
+
+    The others are hidden rather than left unused: a process that sees them all holds memory on the first.
+    """
+    if gpus:
+        os.environ[VISIBLE] = gpus[number % len(gpus)]

@@ -147,9 +147,9 @@ class Store:
         key = artifact_key(key_parts)
         wall, cpu = time.perf_counter(), _cpu_seconds()
         with self._temporary(stage, key) as folder:
-            with _writing(self.root, only=_FULL):
+            with writing(self.root, only=_FULL):
                 write(folder)
-            with _writing(self.root):
+            with writing(self.root):
                 outputs = _outputs(folder)
                 manifest = Manifest(
                     stage=stage,
@@ -189,7 +189,7 @@ class Store:
                 yield manifest
 
     def _temporary(self, stage: str, key: str) -> _Temporary:
-        with _writing(self.root):
+        with writing(self.root):
             return _Temporary(self.root / ".tmp", f"{stage}-{key[:12]}{_writer()}")
 
     def _move_into_place(self, folder: Path, stage: str, key: str) -> None:
@@ -233,7 +233,7 @@ class _Temporary:
 
 
 @contextmanager
-def _writing(root: Path, only: frozenset[int] | None = None) -> Iterator[None]:
+def writing(root: Path, only: frozenset[int] | None = None) -> Iterator[None]:
     """Say what is wrong with the store when writing to it fails (with one of the error numbers `only`).
 
     A stage reads as well as it writes, so of its errors only a full disk is the store's for certain.

@@ -10,7 +10,8 @@ from atlas_core.labels.config import DEFAULT_PERIOD
 
 # The field's order; a method or supervision that is not listed comes after these, by name.
 METHOD_ORDER = (
-    "zero_shot", "coop", "cocoop", "kgcoop", "prograd", "vpt", "ivlp", "maple", "promptsrc", "tcp", "dept",
+    "zero_shot", "coop", "cocoop", "kgcoop", "prograd", "vpt", "ivlp", "maple", "promptsrc", "tcp",
+    "dept_coop", "dept_cocoop", "dept_kgcoop", "dept_maple",
     "coprompt",
 )  # fmt: skip
 SUPERVISION_ORDER = ("none", "one_hot", "ls", "tfkd", "tfkd_self", "ols", "csl", "isl")

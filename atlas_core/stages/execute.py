@@ -6,9 +6,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from atlas_core.config import Placement
-from atlas_core.stages.stage import STAGES, Job, StageContext
-from atlas_core.store import ArtifactRef, Store
+from atlas_core.stages.stage import STAGES, Job, Stage, StageContext
+from atlas_core.store import ArtifactRef, Manifest, Store, writing
 
 
 @dataclass(frozen=True)
@@ -29,17 +31,39 @@ def execute(job: Job, placement: Placement) -> JobResult:
     """
     store = Store(placement.store_path)
     stage = STAGES.get(job.stage)
-    found = store.lookup(job.stage, job.key)
-    if found is not None and (stage.usable is None or stage.usable(job.runtime)):
+    found = _usable(store, stage, job)
+    if found is not None:
         return JobResult(job.name, found.ref, True, found.wall_seconds)
     work = store.root / ".work" / f"{job.stage}-{job.key}"
+    # Shards and checkpoints in there are one writer's: another study that needs the same artifact waits for it.
+    lock = Path(f"{work}.lock")
+    with writing(store.root):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(lock).acquire()
+    with held:
+        try:
+            found = _usable(store, stage, job)
+            if found is not None:
+                return JobResult(job.name, found.ref, True, found.wall_seconds)
+            return _make(store, stage, job, placement, work)
+        finally:
+            # Whoever opens it from now on finds the artifact first, or makes it after a failure.
+            lock.unlink(missing_ok=True)
+
+
+def _usable(store: Store, stage: Stage, job: Job) -> Manifest | None:
+    """The job's artifact if it is whole and stands for something that is still there."""
+    found = store.lookup(job.stage, job.key)
+    return found if found is not None and (stage.usable is None or stage.usable(job.runtime)) else None
+
+
+def _make(store: Store, stage: Stage, job: Job, placement: Placement, work: Path) -> JobResult:
     inputs = {role: store.path(ref.stage, ref.key) for role, ref in job.inputs.items()}
 
     def write(out: Path) -> None:
         stage.run(StageContext(job.config, inputs, out, work, job.key, job.runtime, placement))
-        if found is not None:
-            # Only now: where the stage fails, what was there stays.
-            store.delete(job.stage, job.key)
+        # Only now: where the stage fails, an artifact that is of no use any more stays.
+        store.delete(job.stage, job.key)
 
     manifest = store.publish(job.stage, job.name, job.key_parts, write, family=job.family)
     shutil.rmtree(work, ignore_errors=True)

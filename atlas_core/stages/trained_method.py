@@ -47,5 +47,5 @@ def load_method(
     state, metadata = read_tensors(run / PROMPTS_FILE)
     method = build_method(clip, metadata["config"], inputs, trained=trained)
     if method.learns:
-        method.load_learned_state(state)
+        method.load_learned_state(state, metadata["names"])
     return method.eval(), metadata["config"]

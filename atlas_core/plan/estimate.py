@@ -88,10 +88,19 @@ def _kind(stage: str, config: dict[str, Any]) -> tuple[str, float]:
 def seconds_to_go(nodes: Iterable[Node], costs: Costs, workers: int) -> float | None:
     """Expected seconds until all nodes are made by that many workers; None where nothing is known yet.
 
-    A kind that was never measured counts like the mean of those that were.
+    A training of a kind that was never measured counts like the mean of the other trainings, any other job like
+    the mean of the other jobs.
     """
-    each = [costs.seconds(node) for node in nodes]
-    known = [seconds for seconds in each if seconds is not None]
-    if not each or not known:
+    trainings: list[float | None] = []
+    others: list[float | None] = []
+    for node in nodes:
+        (trainings if node.stage == "tune" else others).append(costs.seconds(node))
+    if all(seconds is None for seconds in trainings + others):
         return None
-    return (sum(known) + (len(each) - len(known)) * sum(known) / len(known)) / workers
+    return (_total(trainings) + _total(others)) / workers
+
+
+def _total(each: list[float | None]) -> float:
+    """Sum with unknown ones at the mean of the known ones."""
+    known = [seconds for seconds in each if seconds is not None]
+    return sum(known) / len(known) * len(each) if known else 0.0

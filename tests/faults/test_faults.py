@@ -3,17 +3,19 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from atlas_core.errors import AtlasError
 from atlas_core.operations.verify import check_artifacts
 from atlas_core.store import Manifest, Store
 from atlas_core.training import loop
-from tests.faults.world import TRIED, Killed, broken, kept, no_space, run, tables
+from tests.faults.world import TRIED, Killed, broken, kept, no_space, run, small, tables
 from tests.tiny_study import TinyWorld
 
 STAGES = ("fetch", "index", "text_features", "image_features", "csl", "isl", "tune", "evaluate", "aggregate")
@@ -183,6 +185,22 @@ def test_a_training_goes_on_from_its_checkpoint_to_the_same_bits(
     # Three epochs: a checkpoint after the first and one after the second.
     assert max(resumed) == 2 - at % 2
     TRIED["training killed at a checkpoint"] += 1
+
+
+def _start(world: TinyWorld) -> "subprocess.Popen[bytes]":
+    study = world.home / "tiny.yaml"
+    study.write_text(yaml.safe_dump(world.raw_study(**small(world))))
+    command = [sys.executable, "-m", "atlas_core.cli", "run", str(study), "--quiet", "--workers", "0"]
+    return subprocess.Popen(
+        command, env={**os.environ, "ATLAS_HOME": str(world.home), "OMP_NUM_THREADS": "1"}
+    )
+
+
+def test_two_identical_studies_at_once_both_end_well(fresh: TinyWorld, undisturbed: dict[str, Any]) -> None:
+    both = [_start(fresh), _start(fresh)]
+    assert [each.wait(timeout=120) for each in both] == [0, 0]
+    assert check_restart(fresh, undisturbed) == []
+    TRIED["two identical studies at once"] += 1
 
 
 def test_the_number_of_faults_is_known(capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,7 +58,9 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
             continue
         path = _source_path(module)
         if path is None:
-            raise AtlasError(f"no Python source for module {module!r}", fix="install the package that defines it")
+            raise AtlasError(
+                f"no Python source for module {module!r}", fix="install the package that defines it"
+            )
         stat = path.stat()
         digest, imported = _read(module, path, stat.st_mtime_ns, stat.st_size)
         digests[module] = digest
@@ -77,16 +79,20 @@ def _read(module: str, path: Path, mtime_ns: int, size: int) -> tuple[str, tuple
 def source_digest(tree: ast.Module) -> str:
     """SHA-256 (16 hex digits) of a syntax tree without docstrings; comments and layout are not in the tree."""
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and _has_docstring(
-            node
-        ):
+        if isinstance(
+            node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        ) and _has_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
 
 
 def _has_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     first = node.body[0] if node.body else None
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    return (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
 
 
 def _project_imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str]:
@@ -126,7 +132,9 @@ def _submodule_or(base: str, name: str) -> str:
     return f"{base}.{name}" if _source_path(f"{base}.{name}") else base
 
 
-_FOREIGN = frozenset({"torch", "numpy", "pandas", "pyarrow", "duckdb", "open_clip", "PIL", "typing", "collections"})
+_FOREIGN = frozenset(
+    {"torch", "numpy", "pandas", "pyarrow", "duckdb", "open_clip", "PIL", "typing", "collections"}
+)
 
 
 @lru_cache(maxsize=4096)

@@ -16,9 +16,7 @@ import re
 import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +36,7 @@ from atlas_core.backbone.text import (
     end_positions,
     extract_text_tower,
 )
+from atlas_core.bench.clocks import cpu_seconds, one_thread
 
 Row = dict[str, object]
 
@@ -224,24 +223,6 @@ def measure_memory(classes: int) -> Row:
         "gigabytes_before": before,
         "goal_gigabytes": 3.0,
     }
-
-
-def cpu_seconds(work: Callable[[], object]) -> float:
-    """CPU seconds of this process during one call."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread, so that CPU seconds are the work's and not the waiting's."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _peak_gigabytes() -> float:

@@ -27,7 +27,9 @@ def demo(home: HomeOption = None, workers: WorkersOption = None) -> None:
     console = Console(stderr=True, highlight=False)
     run_study(study, placement, observer=ConsoleObserver(console, workers=placement.workers))
     width = Console().width if sys.stdout.isatty() else None
-    typer.echo(table("base-to-new", open_results(Store(placement.store_path), [study.name]), "table", width=width))
+    typer.echo(
+        table("base-to-new", open_results(Store(placement.store_path), [study.name]), "table", width=width)
+    )
     typer.echo(next_steps(placement.home))
 
 

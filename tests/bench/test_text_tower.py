@@ -6,7 +6,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from atlas_core.backbone.text import extract_text_tower
-from atlas_core.bench.text_tower import FLOWERS, LAND_USE, BenchTower, Task, compare, one_thread
+from atlas_core.bench.clocks import one_thread
+from atlas_core.bench.text_tower import FLOWERS, LAND_USE, BenchTower, Task, compare
 from tests.small_clip import small_open_clip
 
 

@@ -57,11 +57,13 @@ class ViewsConfig(BaseModel):
     Attributes:
         per_image: Size V of the bank; "epochs" draws one view an epoch, the published procedure exactly.
         dtype: How features are stored. float32 is exact; float16 halves the disk.
+        skip_damaged: Leave out images that cannot be decoded; without it the first one is an error.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     per_image: int | Literal["epochs"] = 8
     dtype: Literal["float32", "float16"] = "float32"
+    skip_damaged: bool = False
 
     @field_validator("per_image")
     @classmethod

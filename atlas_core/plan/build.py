@@ -118,6 +118,8 @@ class _Builder:
         if stage == "pixels":
             # Pixels depend on the model's input size alone.
             full = {"image_size": self.image_size, **config}
+        if self.study.views.skip_damaged:
+            full["skip_damaged"] = True
         return self._node(stage, f"{spec.name}/{label}", full, {"index": index}, self._at(index))
 
     def _training_images(self, stage: str, run: Run, recipe: Recipe) -> Node:

@@ -138,8 +138,18 @@ def _start_worker(threads: int, parent: int, gpus: tuple[str, ...], started: Syn
         number, started.value = started.value, started.value + 1
     see_one_gpu(gpus, number)
     torch.set_num_threads(threads)
+    log_to_stderr()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     Thread(target=_follow_parent, args=(parent,), daemon=True).start()
+
+
+def log_to_stderr() -> None:
+    """Let long stages say on the standard error how they go."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("atlas_core")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def _follow_parent(parent: int) -> None:

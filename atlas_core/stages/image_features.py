@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +22,9 @@ from atlas_core.stages.stage import Stage, StageContext
 _IN_PROCESS = 10_000
 # Fixed, because features differ by rounding between batch sizes, and their digests decide what is stale.
 _BATCH_SIZE = 64
+_LOG_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
 
 
 def _run(context: StageContext) -> None:
@@ -42,6 +47,7 @@ def _run(context: StageContext) -> None:
             workers=decoding_workers(len(items), config, context.placement),
             dtype=config["dtype"],
             identity=context.key,
+            progress=DecodingLog(context.key),
             **view_arguments(config),
         )
     write_features(
@@ -51,8 +57,29 @@ def _run(context: StageContext) -> None:
         table.labels,
         table.features,
         dtype=config["dtype"],
+        damaged=table.damaged,
     )
-    write_items(context.out, items)
+    write_items(context.out, [items[number] for number in table.item_numbers])
+
+
+class DecodingLog:
+    """Logs how an extraction goes, once in a while: rows done, rows in all, rows a second."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key[:12]
+        self._started = self._said = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = done  # made before an interruption
+        if now - self._said < _LOG_SECONDS and done < total:
+            return
+        self._said = now
+        rate = (done - self._first) / max(now - self._started, 1e-3)
+        level = logging.INFO if now - self._started >= _LOG_SECONDS else logging.DEBUG
+        log.log(level, "%s: %d of %d images, %.0f a second", self.key, done, total, rate)
 
 
 def decoding_workers(images: int, config: Mapping[str, Any], placement: Placement) -> int:
@@ -63,9 +90,10 @@ def decoding_workers(images: int, config: Mapping[str, Any], placement: Placemen
 
 def view_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """How the images' views are drawn, from a job's configuration; test images have one, without chance."""
+    skip = {"skip_damaged": config.get("skip_damaged", False)}
     if config["views"] == "test":
-        return {"n_views": "test", "seed": 0}
-    return {"n_views": config["views"], "seed": config["seed"], "recipe": config["augmentation"]}
+        return {"n_views": "test", "seed": 0, **skip}
+    return {"n_views": config["views"], "seed": config["seed"], "recipe": config["augmentation"], **skip}
 
 
 IMAGE_FEATURES = Stage(_run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atlas_core.features.extract import extract_pixels
-from atlas_core.stages.image_features import decoding_workers, view_arguments
+from atlas_core.stages.image_features import DecodingLog, decoding_workers, view_arguments
 from atlas_core.stages.index import read_index
 from atlas_core.stages.items_table import write_items
 from atlas_core.stages.pixel_reader import PIXELS_FOLDER
@@ -14,12 +14,13 @@ from atlas_core.stages.stage import Stage, StageContext
 def _run(context: StageContext) -> None:
     root = dataset_root(context)
     items = chosen_items(read_index(context.inputs["index"], root), context.config)
-    extract_pixels(
+    table = extract_pixels(
         root,
         [item.path for item in items],
         [item.label for item in items],
         image_size=context.config["image_size"],
         out_dir=context.work,
+        progress=DecodingLog(context.key),
         workers=decoding_workers(len(items), context.config, context.placement),
         **view_arguments(context.config),
     )
@@ -27,7 +28,7 @@ def _run(context: StageContext) -> None:
     (context.out / PIXELS_FOLDER).mkdir()
     for shard in sorted(context.work.glob("*.arrow")):
         shard.rename(context.out / PIXELS_FOLDER / shard.name)
-    write_items(context.out, items)
+    write_items(context.out, [items[number] for number in table.item_numbers])
 
 
 PIXELS = Stage(_run)

@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 import yaml
 
+from atlas_core.errors import AtlasError
+from atlas_core.plan.execution import run_study
 from atlas_core.store import Store
-from tests.tiny_study import TinyWorld, make_world
+from tests.tiny_study import RecordingObserver, TinyWorld, make_world
 
 SEEDS = [1, 2, 3]
 
@@ -113,3 +116,28 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return not Path(f"/proc/{pid}/stat").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+
+
+def test_a_damaged_image_stops_its_dataset_unless_it_may_be_skipped(tmp_path: Path) -> None:
+    world = make_world(tmp_path / "home")
+    damaged = world.home / "data" / "ponds" / "blue jay" / "00.png"
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    observer = RecordingObserver()
+    with pytest.raises(AtlasError, match=r"00\.png"):
+        run_study(world.study(), world.placement, observer=observer)
+    assert all("ponds" in name for name in observer.failed)
+    skipping = world.run(
+        views={"per_image": 2, "skip_damaged": True}, methods=["vpt", "zero_shot"], supervisions=["isl"]
+    )
+    assert skipping.failed == {}
+    features = [
+        each for each in Store(world.placement.store_path).manifests("image_features") if "ponds" in each.name
+    ]
+    rows = {
+        item
+        for each in features
+        for item in pq.read_table(
+            Store(world.placement.store_path).path(each.stage, each.key) / "items.parquet"
+        )["path"].to_pylist()
+    }
+    assert "blue jay/00.png" not in rows

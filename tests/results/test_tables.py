@@ -4,12 +4,6 @@ import pandas as pd
 import pytest
 from raw_rows import ARM, cells, deltas_of, harmonic, protocol_rows, wide_base_to_new
 
-from atlas_core.errors import AtlasError
-from atlas_core.results.database import connect
-from atlas_core.results.rendering import table
-from atlas_core.results.schemas import rows_to_table, write_tables
-from atlas_core.results.tables import build_table, table_names
-
 PROTOCOL_TABLES = {
     "base-to-new", "cross-dataset", "domain-generalization", "few-shot", "supervision-comparison", "ablation",
     "runtime", "calibration", "statistics", "published",
@@ -136,97 +130,40 @@ def test_supervision_comparison_pairs_seeds(world):
 
 
 def test_ablation(world):
-    values = base_to_new_values(wide_base_to_new(world))
+    """Every level of a factor is averaged over the same datasets: those on which all of its levels were tried."""
+    means = wide_base_to_new(world).groupby(["dataset", *ARM])[["base", "new"]].mean()
+    model, half, fifty = "ε=1, T=model's", "ε=0.5, T=model's", "ε=1, T=50"
 
-    def average(method, supervision, setting=""):
-        block = "Average over 4 datasets"
-        return {
-            column: values[block, method, supervision, setting, column] for column in ("base", "new", "H")
-        }
+    def period(method, source, setting, levels):
+        arms = {"∞": (method, "one_hot", ""), **levels}
+        return {("K (average)", method, source, setting, level): arm for level, arm in arms.items()}
 
-    model = "ε=1, T=model's"
-    expected = {
-        ("K (average)", "coop", "csl", model, "1"): average("coop", "csl"),
-        ("K (average)", "coop", "csl", model, "2"): average("coop", "atlas_csl", f"K=2, {model}"),
-        ("K (average)", "coop", "csl", model, "5"): average("coop", "atlas_csl", f"K=5, {model}"),
-        ("K (average)", "coop", "csl", "ε=0.5, T=model's", "5"): average(
-            "coop", "atlas_csl", "K=5, ε=0.5, T=model's"
-        ),
-        ("K (average)", "coop", "csl", "ε=1, T=50", "5"): average("coop", "atlas_csl", "K=5, ε=1, T=50"),
-        ("K (average)", "coop", "isl", "", "5"): average("coop", "atlas_isl"),
-        ("K (average)", "kgcoop", "csl", "", "1"): average("kgcoop", "csl"),
-        ("K (average)", "kgcoop", "csl", "", "5"): average("kgcoop", "atlas_csl"),
-        ("K (average)", "kgcoop", "isl", "", "5"): average("kgcoop", "atlas_isl"),
-        ("ε (average)", "coop", "atlas_csl", "", "0.5"): average(
-            "coop", "atlas_csl", "K=5, ε=0.5, T=model's"
-        ),
-        ("ε (average)", "coop", "atlas_csl", "", "1"): average("coop", "atlas_csl", f"K=5, {model}"),
-        ("temperature (average)", "coop", "atlas_csl", "", "50"): average(
-            "coop", "atlas_csl", "K=5, ε=1, T=50"
-        ),
-        ("temperature (average)", "coop", "atlas_csl", "", "model's"): average(
-            "coop", "atlas_csl", f"K=5, {model}"
-        ),
-    }
-    for method, source, settings in (
-        ("coop", "csl", (model, "ε=0.5, T=model's", "ε=1, T=50")),
-        ("coop", "isl", ("",)),
-        ("kgcoop", "csl", ("",)),
-        ("kgcoop", "isl", ("",)),
-    ):
-        for setting in settings:
-            expected["K (average)", method, source, setting, "∞"] = average(method, "one_hot")
-    flat = {(*key, column): value for key, row in expected.items() for column, value in row.items()}
-    assert cells("ablation", world[0], full=False) == pytest.approx(flat)
-
-
-def test_a_collapsed_run_is_marked_and_kept(tables, tmp_path):
-    runs = tables["runs"].to_pylist()
-    broken = next(row for row in runs if row["protocol"] == "base_to_new" and row["supervision"] == "ls")
-    broken["final_loss"] = float("inf")
-    write_tables(tmp_path, {**tables, "runs": rows_to_table("runs", runs)})
-    text = table("base-to-new", connect(tmp_path))
-    assert "†" in text
-    assert "a collapsed run is among the seeds" in text
-    assert "collapsed" not in table("base-to-new", connect_whole(tables, tmp_path / "whole"))
-
-
-def connect_whole(tables, folder):
-    write_tables(folder, tables)
-    return connect(folder)
-
-
-def test_an_average_over_fewer_datasets_is_marked(world):
-    text = table("base-to-new", world[0])
-    ragged = (
-        len(wide_base_to_new(world).query("supervision == 'csl' and method == 'coop'").dataset.unique()) < 4
-    )
-    assert ("covers fewer datasets" in text) == ragged
-
-
-def test_every_promised_table_is_there():
-    assert set(table_names()) == PROTOCOL_TABLES
-
-
-def test_an_unknown_table_suggests_a_known_one(con):
-    with pytest.raises(AtlasError, match="did you mean 'base-to-new'"):
-        build_table(con, "base-to-nwe")
-
-
-def test_a_table_without_results_says_what_there_is(tmp_path):
-    with pytest.raises(AtlasError, match=r"no results for the table 'few-shot'.*none at all"):
-        build_table(connect(tmp_path), "few-shot")
-
-
-def test_the_newer_of_two_results_of_one_setting_counts(tables, tmp_path):
-    newer = tables["metrics"].to_pylist()
-    for row in newer:
-        row.update(run_id="n" + row["run_id"], accuracy=50.0)
-    runs = [{**row, "run_id": "n" + row["run_id"]} for row in tables["runs"].to_pylist()]
-    write_tables(tmp_path / "old", tables)
-    write_tables(
-        tmp_path / "new",
-        {**tables, "runs": rows_to_table("runs", runs), "metrics": rows_to_table("metrics", newer)},
-    )
-    found = cells("base-to-new", connect([tmp_path / "new", tmp_path / "old"]))
-    assert set(found.values()) == {50.0}
+    csl = {"1": ("coop", "csl", ""), "2": ("coop", "atlas_csl", f"K=2, {model}")}
+    factors = [
+        period("coop", "csl", model, {**csl, "5": ("coop", "atlas_csl", f"K=5, {model}")}),
+        period("coop", "csl", half, {"5": ("coop", "atlas_csl", f"K=5, {half}")}),
+        period("coop", "csl", fifty, {"5": ("coop", "atlas_csl", f"K=5, {fifty}")}),
+        period("coop", "isl", "", {"5": ("coop", "atlas_isl", "")}),
+        period("kgcoop", "csl", "", {"1": ("kgcoop", "csl", ""), "5": ("kgcoop", "atlas_csl", "")}),
+        period("kgcoop", "isl", "", {"5": ("kgcoop", "atlas_isl", "")}),
+        {
+            ("ε (average)", "coop", "atlas_csl", "", "0.5"): ("coop", "atlas_csl", f"K=5, {half}"),
+            ("ε (average)", "coop", "atlas_csl", "", "1"): ("coop", "atlas_csl", f"K=5, {model}"),
+        },
+        {
+            ("temperature (average)", "coop", "atlas_csl", "", "50"): ("coop", "atlas_csl", f"K=5, {fifty}"),
+            ("temperature (average)", "coop", "atlas_csl", "", "model's"): (
+                "coop",
+                "atlas_csl",
+                f"K=5, {model}",
+            ),
+        },
+    ]
+    expected = {}
+    for levels in factors:
+        tried = [set(means.xs(arm, level=ARM).index) for arm in levels.values()]
+        shared = sorted(set.intersection(*tried))
+        for key, arm in levels.items():
+            base, new = means.xs(arm, level=ARM).loc[shared].mean()
+            expected |= {(*key, "base"): base, (*key, "new"): new, (*key, "H"): harmonic(base, new)}
+    assert cells("ablation", world[0], full=False) == pytest.approx(expected)

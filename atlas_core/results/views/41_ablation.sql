@@ -9,20 +9,20 @@
 --   mix: epsilon of the row's source (fixed unless it is the factor)
 --   temperature: temperature of the row's source (fixed unless it is the factor)
 --   period: K (fixed unless it is the factor; null when nothing alternates)
---   dataset: dataset, or 'average' over the setting's datasets
+--   dataset: dataset, or 'average' over the datasets on which every value of the factor was tried
 --   variant: number of the (epochs, batch size, options) setting, see evaluations
 --   base: accuracy on base classes, percent, mean over seeds
 --   new: accuracy on new classes, percent, mean over seeds
 --   h: harmonic mean of the two
 --   n_seeds: seeds averaged
---   n_datasets: datasets averaged; 1 outside the average row
+--   n_datasets: datasets averaged, the same for every value of a factor; 1 outside the average row
 CREATE VIEW ablation AS
 WITH settings AS (
     SELECT
         dataset, method, supervision, coalesce(source, supervision) AS source, mix, temperature, period, shots,
         backbone, variant, base, new, h, n_seeds, n_datasets
     FROM base_to_new
-    WHERE method <> 'zero_shot'
+    WHERE method <> 'zero_shot' AND dataset <> 'average'
 ),
 alternating AS (SELECT * FROM settings WHERE period > 1),
 families AS (
@@ -59,8 +59,31 @@ along AS (
     SELECT 'temperature' AS factor, temperature AS value, * FROM settings
     QUALIFY count(DISTINCT coalesce(temperature, 0)) OVER (
         PARTITION BY dataset, method, supervision, source, mix, period, shots, backbone, variant) > 1
+),
+-- Other studies may have some values on more datasets: those would shift a value's average for a reason of their own.
+complete AS (
+    SELECT * FROM along
+    QUALIFY count(DISTINCT coalesce(value, -1)) OVER (
+        PARTITION BY factor, method, source, shots, backbone, variant, dataset,
+            CASE WHEN factor <> 'period' THEN supervision END, CASE WHEN factor <> 'period' THEN period END,
+            CASE WHEN factor <> 'mix' THEN mix END, CASE WHEN factor <> 'temperature' THEN temperature END
+    ) = count(DISTINCT coalesce(value, -1)) OVER (
+        PARTITION BY factor, method, source, shots, backbone, variant,
+            CASE WHEN factor <> 'period' THEN supervision END, CASE WHEN factor <> 'period' THEN period END,
+            CASE WHEN factor <> 'mix' THEN mix END, CASE WHEN factor <> 'temperature' THEN temperature END
+    )
+),
+average AS (
+    SELECT
+        factor, value, 'average' AS dataset, method, source, supervision, mix, temperature, period, shots, backbone,
+        variant, avg(base) AS base, avg(new) AS new, harmonic_mean(avg(base), avg(new)) AS h,
+        min(n_seeds)::INTEGER AS n_seeds, count(*)::INTEGER AS n_datasets
+    FROM complete
+    GROUP BY ALL
 )
 SELECT
     factor, value, dataset, method, source, supervision, mix, temperature, period, shots, backbone, variant,
     base, new, h, n_seeds, n_datasets
-FROM along;
+FROM along
+UNION ALL BY NAME
+SELECT * FROM average;

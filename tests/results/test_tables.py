@@ -4,6 +4,12 @@ import pandas as pd
 import pytest
 from raw_rows import ARM, cells, deltas_of, harmonic, protocol_rows, wide_base_to_new
 
+from atlas_core.errors import AtlasError
+from atlas_core.results.database import connect
+from atlas_core.results.rendering import table
+from atlas_core.results.schemas import rows_to_table, write_tables
+from atlas_core.results.tables import build_table, table_names
+
 PROTOCOL_TABLES = {
     "base-to-new", "cross-dataset", "domain-generalization", "few-shot", "supervision-comparison", "ablation",
     "runtime", "calibration", "statistics", "published",
@@ -167,3 +173,55 @@ def test_ablation(world):
             base, new = means.xs(arm, level=ARM).loc[shared].mean()
             expected |= {(*key, "base"): base, (*key, "new"): new, (*key, "H"): harmonic(base, new)}
     assert cells("ablation", world[0], full=False) == pytest.approx(expected)
+
+
+def test_a_collapsed_run_is_marked_and_kept(tables, tmp_path):
+    runs = tables["runs"].to_pylist()
+    broken = next(row for row in runs if row["protocol"] == "base_to_new" and row["supervision"] == "ls")
+    broken["final_loss"] = float("inf")
+    write_tables(tmp_path, {**tables, "runs": rows_to_table("runs", runs)})
+    text = table("base-to-new", connect(tmp_path))
+    assert "†" in text
+    assert "a collapsed run is among the seeds" in text
+    assert "collapsed" not in table("base-to-new", connect_whole(tables, tmp_path / "whole"))
+
+
+def connect_whole(tables, folder):
+    write_tables(folder, tables)
+    return connect(folder)
+
+
+def test_an_average_over_fewer_datasets_is_marked(world):
+    text = table("base-to-new", world[0])
+    ragged = (
+        len(wide_base_to_new(world).query("supervision == 'csl' and method == 'coop'").dataset.unique()) < 4
+    )
+    assert ("covers fewer datasets" in text) == ragged
+
+
+def test_every_promised_table_is_there():
+    assert set(table_names()) == PROTOCOL_TABLES
+
+
+def test_an_unknown_table_suggests_a_known_one(con):
+    with pytest.raises(AtlasError, match="did you mean 'base-to-new'"):
+        build_table(con, "base-to-nwe")
+
+
+def test_a_table_without_results_says_what_there_is(tmp_path):
+    with pytest.raises(AtlasError, match=r"no results for the table 'few-shot'.*none at all"):
+        build_table(connect(tmp_path), "few-shot")
+
+
+def test_the_newer_of_two_results_of_one_setting_counts(tables, tmp_path):
+    newer = tables["metrics"].to_pylist()
+    for row in newer:
+        row.update(run_id="n" + row["run_id"], accuracy=50.0)
+    runs = [{**row, "run_id": "n" + row["run_id"]} for row in tables["runs"].to_pylist()]
+    write_tables(tmp_path / "old", tables)
+    write_tables(
+        tmp_path / "new",
+        {**tables, "runs": rows_to_table("runs", runs), "metrics": rows_to_table("metrics", newer)},
+    )
+    found = cells("base-to-new", connect([tmp_path / "new", tmp_path / "old"]))
+    assert set(found.values()) == {50.0}

@@ -175,6 +175,8 @@ class Placement(BaseModel):
         dask: Address of a Dask scheduler whose workers train instead, or "local": a cluster of `workers` processes
             on this machine. None uses no Dask.
         threads: Torch threads a process.
+        stack: Runs that train in one batch, at most; 1 trains each alone, "auto" as many as `stack_gigabytes` hold.
+        stack_gigabytes: What the activations of a stack may take (of a GPU's memory, if there is one).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -185,6 +187,15 @@ class Placement(BaseModel):
     dask: str | None = Field(default=None, min_length=1)
     threads: int = Field(default=1, ge=1)
     device: str = "auto"
+    stack: Literal["auto"] | int = "auto"
+    stack_gigabytes: float = Field(default=2.0, gt=0)
+
+    @field_validator("stack")
+    @classmethod
+    def _one_run_or_more(cls, value: str | int) -> str | int:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("stack must be 1 (each run alone) or more, or 'auto'")
+        return value
 
     @property
     def in_process(self) -> bool:

@@ -50,6 +50,18 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """A job's share of what was spent on several together, in seconds, and how many others there were."""
+
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    trained_with: int = 0
+
+
+NOTHING_SPENT = Spent()
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What an artifact is, what it was made from and what it cost.
 
@@ -59,6 +71,7 @@ class Manifest:
         name: The human name of the node ("tune/digits/…").
         family: Name without the parameters that tell variants apart; versions of one node share it.
         key_parts: Stage, configuration, input digests, code digests and source fingerprint.
+        trained_with: Other runs of the stack that it was trained in; their number decides its last bits.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -74,6 +87,7 @@ class Manifest:
     created: float
     host: str
     versions: dict[str, str] = field(default_factory=dict)
+    trained_with: int = 0
 
     @property
     def ref(self) -> ArtifactRef:
@@ -129,6 +143,7 @@ class Store:
         write: Callable[[Path], None],
         *,
         family: str = "",
+        spent: Spent = NOTHING_SPENT,
     ) -> Manifest:
         """Write an artifact whole: into a temporary sibling, to the disk, then renamed into place.
 
@@ -140,6 +155,7 @@ class Store:
             key_parts: Everything the key is made of.
             write: Called with an empty folder; whatever it leaves there is the artifact.
             family: Name shared by all versions of the node; the name itself where it is not given.
+            spent: Its share of work that was done before, together with others.
 
         Raises:
             AtlasError: The store cannot be written to, or there is no space left.
@@ -159,11 +175,12 @@ class Store:
                     family=family or name,
                     key_parts=dict(key_parts),
                     outputs=outputs,
-                    wall_seconds=time.perf_counter() - wall,
-                    cpu_seconds=_cpu_seconds() - cpu,
+                    wall_seconds=time.perf_counter() - wall + spent.wall_seconds,
+                    cpu_seconds=_cpu_seconds() - cpu + spent.cpu_seconds,
                     created=time.time(),
                     host=hostname(),
                     versions=_versions(),
+                    trained_with=spent.trained_with,
                 )
                 text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
                 _write_synced(folder / MANIFEST, text.encode())

@@ -45,6 +45,14 @@ DaskOption = Annotated[
         help="Train on a Dask cluster: its scheduler's address, or 'local' for --workers processes here.",
     ),
 ]
+StackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--stack",
+        help="Runs that differ in seed or supervision alone and train in one batch: 'auto', or at most so many "
+        "(1: each alone).",
+    ),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, …")]
 
 
@@ -55,8 +63,15 @@ def placement_from(
     workers: int | None = None,
     device: str = "auto",
     dask: str | None = None,
+    stack: str | None = None,
 ) -> Placement:
-    """A placement from command-line options; absent ones keep their defaults."""
+    """A placement from command-line options; absent ones keep their defaults.
+
+    Raises:
+        AtlasError: `stack` is neither "auto" nor a number from 1 on.
+    """
+    if stack is not None and stack != "auto" and not (stack.isdecimal() and int(stack) > 0):
+        raise AtlasError(f"--stack {stack!r}", expected="'auto', or a number of runs from 1 on")
     given: dict[str, Any] = {
         "home": home,
         "store": store,
@@ -64,6 +79,7 @@ def placement_from(
         "workers": workers,
         "device": device,
         "dask": dask,
+        "stack": int(stack) if stack is not None and stack != "auto" else stack,
     }
     return Placement(**{name: value for name, value in given.items() if value is not None})
 

@@ -17,6 +17,7 @@ from atlas_core.commands.options import (
     HomeOption,
     PresetOption,
     SetOption,
+    StackOption,
     StoreOption,
     StudyArgument,
     WorkersOption,
@@ -46,6 +47,7 @@ def run(
     assignments: SetOption = None,
     workers: WorkersOption = None,
     dask: DaskOption = None,
+    stack: StackOption = None,
     device: DeviceOption = "auto",
     home: HomeOption = None,
     store: StoreOption = None,
@@ -53,7 +55,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
     """Run a study here, without a server: only what is stale or missing is made."""
-    placement = placement_from(home, store, data_root, workers, device, dask)
+    placement = placement_from(home, store, data_root, workers, device, dask, stack)
     for each in studies_from(study, preset, assignments):
         run_study(
             each, placement, observer=None if quiet else ConsoleObserver(err, workers=placement.workers)

@@ -115,6 +115,7 @@ class PromptMethod(nn.Module):
             "pixels" when the method puts prompts into it.
         augmentation: How training views are drawn.
         views_per_step: Views of each image that a step needs.
+        stackable: Whether runs of it may train as one stack: its step is CoOp's (atlas_core/training/stack.py).
         defaults_file: The YAML of constants beside the method.
         Options: Pydantic model of the method's options.
     """
@@ -123,6 +124,7 @@ class PromptMethod(nn.Module):
     augmentation: ClassVar[Literal["random_resized_crop", "randaugment"]] = "random_resized_crop"
     views_per_step: ClassVar[int] = 1
     learns: ClassVar[bool] = True
+    stackable: ClassVar[bool] = False
     defaults_file: ClassVar[Path]
     Options: ClassVar[type[MethodOptions]] = MethodOptions
 

@@ -44,6 +44,7 @@ class CoOpOptions(MethodOptions):
 class CoOp(PromptMethod):
     """Learned context vectors in the text prompt."""
 
+    stackable = True
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[CoOpOptions]] = CoOpOptions
     options: CoOpOptions

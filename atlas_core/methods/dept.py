@@ -43,6 +43,7 @@ class DePT(PromptMethod):
     Trained classes are predicted by (1 − w)·z + w·(A·FiLM_v(f) + b), others by z: they have no head.
     """
 
+    stackable = False  # its loss has a part of its own, whatever the host
     options: DePTOptions
 
     def __init__(

@@ -37,6 +37,7 @@ class ProGrad(CoOp):
     zero-shot logits zᵗ of the same features, only steers: see `project`.
     """
 
+    stackable = False
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[ProGradOptions]] = ProGradOptions
     options: ProGradOptions

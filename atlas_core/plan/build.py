@@ -19,6 +19,7 @@ from atlas_core.methods.registry import METHODS
 from atlas_core.methods.sentences import sentences_digest
 from atlas_core.plan.node import Node
 from atlas_core.plan.run import Run
+from atlas_core.plan.stacks import stack_family
 from atlas_core.protocols.protocol import PROTOCOLS, Evaluation, Training
 from atlas_core.stages.stage import STAGES
 from atlas_core.training.recipe import Recipe, method_defaults, resolve_recipe
@@ -166,8 +167,12 @@ class _Builder:
         if run.supervision is not None:
             inputs |= self._training_inputs(run, recipe, inputs["classes"])
             modules.append(SOURCES.module(run.supervision.source))
+        runtime = self._at_backbone()
+        if run.method_class.stackable:
+            modules.append("atlas_core.training.stack")
+            runtime["stack"] = stack_family(config)
         return self._node(
-            "tune", run.name(spec.name), config, inputs, self._at_backbone(), modules, run.family(spec.name)
+            "tune", run.name(spec.name), config, inputs, runtime, modules, run.family(spec.name)
         )
 
     def _recipe(self, run: Run) -> tuple[Recipe, dict[str, Any]]:

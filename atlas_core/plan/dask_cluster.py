@@ -26,7 +26,7 @@ from distributed import Client, LocalCluster, get_worker
 from atlas_core.config import Placement
 from atlas_core.errors import AtlasError
 from atlas_core.plan.devices import see_one_gpu, shared_gpus
-from atlas_core.plan.workers import JobFailure, Outcome, attempt
+from atlas_core.plan.workers import JobFailure, Outcome, attempt, units
 from atlas_core.stages.stage import Job
 
 LOCAL = "local"
@@ -59,33 +59,35 @@ def outcomes_on_cluster(
     gpus = shared_gpus(placement.device) if placement.dask == LOCAL else ()
     finished: SimpleQueue[int] = SimpleQueue()
     futures = []
-    for position, job in enumerate(jobs):
-        future = client.submit(_attempt_on_worker, job, sent, gpus, pure=False)
-        future.add_done_callback(lambda _, position=position: finished.put(position))
+    together = units(jobs)
+    for number, unit in enumerate(together):
+        members = [jobs[position] for position in unit]
+        future = client.submit(_attempt_on_worker, members, sent, gpus, pure=False)
+        future.add_done_callback(lambda _, number=number: finished.put(number))
         futures.append(future)
-    waiting = set(range(len(jobs)))
+    waiting = set(range(len(together)))
     watch = _Watch(client, patience)
     try:
         while waiting and not watch.deserted:
             try:
-                position = finished.get(timeout=_POLL)
+                number = finished.get(timeout=_POLL)
             except Empty:
                 watch.look()
                 continue
-            outcome = _outcome(jobs[position], futures[position])
-            if outcome is None:
-                finished.put(position)  # asked again: Dask tells only once that a job ended
+            outcomes = _outcomes([jobs[position] for position in together[number]], futures[number])
+            if outcomes is None:
+                finished.put(number)  # asked again: Dask tells only once that a job ended
                 watch.look()
                 continue
-            waiting.discard(position)
-            yield position, outcome
-        for position in sorted(waiting):
+            waiting.discard(number)
+            yield from zip(together[number], outcomes, strict=True)
+        for position in (each for number in sorted(waiting) for each in together[number]):
             message = f"the Dask cluster had no worker for {patience:.0f} seconds"
             yield position, JobFailure(jobs[position].name, message, "")
     finally:
-        for position in waiting:
+        for number in waiting:
             with suppress(Exception):  # the cluster may be gone
-                futures[position].cancel()
+                futures[number].cancel()
 
 
 class _Watch:
@@ -106,29 +108,29 @@ class _Watch:
         self.deserted = time.monotonic() - self._last_seen > self._patience
 
 
-def _outcome(job: Job, future: Any) -> Outcome | None:
-    """What a job that ended answers; None where the answer was lost with its worker before it was fetched.
+def _outcomes(jobs: Sequence[Job], future: Any) -> list[Outcome] | None:
+    """What jobs that ended together answer; None where the answer was lost with its worker before it was fetched.
 
-    Dask then runs the job again, which finds its artifact in the store.
+    Dask then runs them again, which finds their artifacts in the store.
     """
     try:
-        outcome: Outcome = future.result(timeout=_POLL)
-        return outcome
+        outcomes: list[Outcome] = future.result(timeout=_POLL)
+        return outcomes
     except TimeoutError:
         return None
     except Exception as error:
         message = f"its Dask worker was lost or the cluster closed ({type(error).__name__}: {error})"
-        return JobFailure(job.name, message, "")
+        return [JobFailure(job.name, message, "") for job in jobs]
 
 
-def _attempt_on_worker(job: Job, placement: Placement, gpus: tuple[str, ...]) -> Outcome:
+def _attempt_on_worker(jobs: Sequence[Job], placement: Placement, gpus: tuple[str, ...]) -> list[Outcome]:
     if gpus:
         # A local cluster's workers are numbered, and one that is started again keeps its number: no GPU is lost.
         see_one_gpu(gpus, int(get_worker().name))
     torch.set_num_threads(
         placement.threads
     )  # holds for the calling thread, and Dask runs tasks in one of its own
-    return attempt(job, placement)
+    return attempt(jobs, placement)
 
 
 def _absolute(placement: Placement) -> Placement:

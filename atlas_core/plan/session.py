@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from atlas_core.config import Placement, StudyConfig
 from atlas_core.errors import AtlasError
@@ -11,7 +11,8 @@ from atlas_core.hashing import sha256_of
 from atlas_core.plan.build import Graph, build_graph
 from atlas_core.plan.node import Node
 from atlas_core.plan.resolve import NodeState, Resolver
-from atlas_core.plan.workers import JobFailure, Outcome
+from atlas_core.plan.stacks import stack_names
+from atlas_core.plan.workers import JobFailure, Outcome, units
 from atlas_core.stages.stage import STAGE_ORDER, Job
 from atlas_core.store import Store
 
@@ -61,6 +62,7 @@ class StudySession:
     def __post_init__(self) -> None:
         self.graph = build_graph(self.study, self.placement)
         self.resolver = Resolver(self.graph, Store(self.placement.store_path))
+        self._stacks = stack_names(self.graph.nodes) if self.placement.stack != 1 else {}
 
     def states(self) -> dict[str, NodeState]:
         return self.resolver.states()
@@ -115,13 +117,26 @@ class StudySession:
         for node in nodes:
             fresh = states[node.name].status == "fresh"
             group = (node.stage, group_label(node), fresh)
-            gathered.setdefault(group, []).append(self.resolver.job(node, states))
+            job = replace(self.resolver.job(node, states), stack=self._stacks.get(node.name, ""))
+            gathered.setdefault(group, []).append(job)
         groups = [
-            JobGroup(stage, label, tuple(jobs[start : start + MAX_GROUP]), fresh)
+            JobGroup(stage, label, part, fresh)
             for (stage, label, fresh), jobs in gathered.items()
-            for start in range(0, len(jobs), MAX_GROUP)
+            for part in _parts(jobs)
         ]
         return sorted(groups, key=lambda group: STAGE_ORDER.index(group.stage))
+
+
+def _parts(jobs: list[Job]) -> Iterator[tuple[Job, ...]]:
+    """Jobs in parts of at most `MAX_GROUP`; a stack is never cut."""
+    part: list[Job] = []
+    for unit in units(jobs):
+        if len(part) + len(unit) > MAX_GROUP:
+            yield tuple(part)
+            part = []
+        part += [jobs[position] for position in unit]
+    if part:
+        yield tuple(part)
 
 
 def group_label(node: Node) -> str:

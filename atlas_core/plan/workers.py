@@ -64,23 +64,24 @@ def run_jobs(
 def _outcomes(jobs: Sequence[Job], placement: Placement) -> Iterator[tuple[int, Outcome]]:
     if placement.in_process:
         torch.set_num_threads(placement.threads)
-        for position, job in enumerate(jobs):
-            yield position, attempt(job, placement)
+        for unit in units(jobs):
+            yield from zip(unit, attempt([jobs[position] for position in unit], placement), strict=True)
         return
     if placement.dask is not None:
         yield from _cluster()(jobs, placement)
         return
-    futures: dict[Future[Outcome], int] = {}
+    futures: dict[Future[list[Outcome]], list[int]] = {}
     pool = _pool(placement.workers, placement.threads, shared_gpus(placement.device))
-    for position, job in enumerate(jobs):
-        futures[pool.submit(attempt, job, placement)] = position
+    for unit in units(jobs):
+        futures[pool.submit(attempt, [jobs[position] for position in unit], placement)] = unit
     for future in as_completed(futures):
         try:
-            yield futures[future], future.result()
+            yield from zip(futures[future], future.result(), strict=True)
         except BrokenProcessPool:
             _close_pools()
-            name = jobs[futures[future]].name
-            yield futures[future], JobFailure(name, "a worker process was killed (out of memory?)", "")
+            for position in futures[future]:
+                message = "a worker process was killed (out of memory?)"
+                yield position, JobFailure(jobs[position].name, message, "")
 
 
 def _cluster() -> Callable[[Sequence[Job], Placement], Iterator[tuple[int, Outcome]]]:
@@ -95,8 +96,32 @@ def _cluster() -> Callable[[Sequence[Job], Placement], Iterator[tuple[int, Outco
     return outcomes_on_cluster
 
 
-def attempt(job: Job, placement: Placement) -> Outcome:
-    """Run one job and turn what it raises into an outcome."""
+def units(jobs: Sequence[Job]) -> list[list[int]]:
+    """Positions of the jobs that one process takes: a stack's together, every other alone."""
+    found: dict[object, list[int]] = {}
+    for position, job in enumerate(jobs):
+        found.setdefault(job.stack or position, []).append(position)
+    return list(found.values())
+
+
+def attempt(jobs: Sequence[Job], placement: Placement) -> list[Outcome]:
+    """Run a unit's jobs, a stack's in one batch, and turn what they raise into outcomes."""
+    if len(jobs) > 1:
+        _train_together(jobs, placement)
+    return [_attempt(job, placement) for job in jobs]
+
+
+def _train_together(jobs: Sequence[Job], placement: Placement) -> None:
+    """Whatever goes wrong here, each job is then run alone and says itself what is wrong with it."""
+    from atlas_core.stages.stacked_tune import train_together
+
+    try:
+        train_together(jobs, placement)
+    except Exception:
+        log.warning("%d runs are trained one by one, not as a stack", len(jobs), exc_info=True)
+
+
+def _attempt(job: Job, placement: Placement) -> Outcome:
     try:
         return execute(job, placement)
     except AtlasError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,10 @@ from filelock import FileLock
 
 from atlas_core.config import Placement
 from atlas_core.stages.stage import STAGES, Job, Stage, StageContext
-from atlas_core.store import ArtifactRef, Manifest, Store, writing
+from atlas_core.store import NOTHING_SPENT, ArtifactRef, Manifest, Spent, Store, writing
+
+# In a job's work folder: what was spent on it before it was its turn, as a member of a stack.
+SPENT_FILE = "spent.json"
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ def execute(job: Job, placement: Placement) -> JobResult:
     found = _usable(store, stage, job)
     if found is not None:
         return JobResult(job.name, found.ref, True, found.wall_seconds)
-    work = store.root / ".work" / f"{job.stage}-{job.key}"
+    work = work_folder(store, job)
     # Shards and checkpoints in there are one writer's: another study that needs the same artifact waits for it.
     lock = Path(f"{work}.lock")
     with writing(store.root):
@@ -51,6 +55,11 @@ def execute(job: Job, placement: Placement) -> JobResult:
             lock.unlink(missing_ok=True)
 
 
+def work_folder(store: Store, job: Job) -> Path:
+    """Where a job keeps what outlives a crash."""
+    return store.root / ".work" / f"{job.stage}-{job.key}"
+
+
 def _usable(store: Store, stage: Stage, job: Job) -> Manifest | None:
     """The job's artifact if it is whole and stands for something that is still there."""
     found = store.lookup(job.stage, job.key)
@@ -65,6 +74,14 @@ def _make(store: Store, stage: Stage, job: Job, placement: Placement, work: Path
         # Only now: where the stage fails, an artifact that is of no use any more stays.
         store.delete(job.stage, job.key)
 
-    manifest = store.publish(job.stage, job.name, job.key_parts, write, family=job.family)
+    spent = _spent_before(work)
+    manifest = store.publish(job.stage, job.name, job.key_parts, write, family=job.family, spent=spent)
     shutil.rmtree(work, ignore_errors=True)
     return JobResult(job.name, manifest.ref, False, manifest.wall_seconds)
+
+
+def _spent_before(work: Path) -> Spent:
+    try:
+        return Spent(**json.loads((work / SPENT_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return NOTHING_SPENT

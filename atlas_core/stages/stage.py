@@ -21,6 +21,7 @@ class Job:
         key_parts: Everything that the key is made of.
         inputs: Role → input artifact.
         runtime: What the stage needs to find its files and is no part of the key.
+        stack: Name of the stack that it may train in; empty for a job that runs alone.
     """
 
     stage: str
@@ -29,6 +30,7 @@ class Job:
     key_parts: dict[str, Any]
     inputs: dict[str, ArtifactRef]
     runtime: dict[str, Any] = field(default_factory=dict)
+    stack: str = ""
 
     @property
     def key(self) -> str:

@@ -31,6 +31,8 @@ from atlas_core.training.data import TrainingData
 from atlas_core.training.loop import EpochCurve, Resumption, Teacher, train
 from atlas_core.training.recipe import Recipe
 
+CHECKPOINT_FILE = "checkpoint.safetensors"
+
 
 @dataclass(frozen=True)
 class PreparedRun:
@@ -57,7 +59,7 @@ def _run(context: StageContext) -> None:
             run.recipe,
             seed=run.seed,
             teacher=run.teacher,
-            resumption=Resumption(context.work / "checkpoint.safetensors"),
+            resumption=Resumption(context.work / CHECKPOINT_FILE),
         )
     write_run(context.out, method, context.config, curves)
 

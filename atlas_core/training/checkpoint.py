@@ -35,12 +35,39 @@ class Checkpoint:
 
 def save_checkpoint(path: Path, parts: Checkpoint, curves: list[dict[str, Any]]) -> None:
     """Write method, optimiser, label source and average to one safetensors file, atomically."""
+    write_tensors(path, tensors_of(parts), {"curves": curves})
+
+
+def tensors_of(parts: Checkpoint) -> dict[str, Tensor]:
+    """Every tensor of a training's state, by name."""
     tensors = {f"method/{name}": value for name, value in parts.method.learned_state().items()}
     tensors |= {f"optimiser/{name}": value for name, value in _optimiser_tensors(parts.optimiser).items()}
     tensors |= {f"supervisor/{name}": value for name, value in parts.supervisor.state().items()}
     if parts.average is not None:
         tensors |= {f"average/{name}": value for name, value in parts.average.sums.items()}
-    write_tensors(path, tensors, {"curves": curves})
+    return tensors
+
+
+def restore(parts: Checkpoint, tensors: Mapping[str, Tensor]) -> None:
+    """Put a training into the state that `tensors_of` gave.
+
+    Raises:
+        AtlasError: The parameters are not the method's.
+    """
+    parts.method.load_learned_state(below("method/", tensors))
+    _restore_optimiser(parts.optimiser, below("optimiser/", tensors))
+    parts.supervisor.load_state(below("supervisor/", tensors))
+    if parts.average is not None:
+        parts.average.sums = below("average/", tensors)
+
+
+def trained_epochs_in(path: Path) -> int:
+    """Epochs that a checkpoint's training has behind it; 0 where there is none that can be read."""
+    try:
+        with safe_open(path, framework="pt") as stream:
+            return len(json.loads((stream.metadata() or {}).get("atlas", "{}")).get("curves", ()))
+    except (OSError, SafetensorError, ValueError):
+        return 0
 
 
 def load_checkpoint(path: Path, parts: Checkpoint) -> list[dict[str, Any]]:
@@ -52,13 +79,9 @@ def load_checkpoint(path: Path, parts: Checkpoint) -> list[dict[str, Any]]:
         return []
     try:
         tensors, metadata = read_tensors(path)
-        parts.method.load_learned_state(_below("method/", tensors))
+        restore(parts, tensors)
     except AtlasError:
         return []
-    _restore_optimiser(parts.optimiser, _below("optimiser/", tensors))
-    parts.supervisor.load_state(_below("supervisor/", tensors))
-    if parts.average is not None:
-        parts.average.sums = _below("average/", tensors)
     return list(metadata["curves"])
 
 
@@ -97,7 +120,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 

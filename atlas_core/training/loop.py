@@ -76,7 +76,7 @@ def train(
     checkpoint = Checkpoint(method, optimiser, supervisor, average)
     if resumption is not None:
         curves = [EpochCurve(**row) for row in load_checkpoint(resumption.path, checkpoint)]
-    clock = _Clock(resumption.every_seconds if resumption else math.inf)
+    timer = Timer(resumption)
     for epoch in range(len(curves) + 1, recipe.trained_epochs + 1):
         rate = set_learning_rate(optimiser, recipe, epoch - 1)
         batches = epoch_batches(
@@ -95,7 +95,7 @@ def train(
         curves.append(summarise(steps, epoch, supervisor.target_name(epoch), rate))
         if on_epoch is not None:
             on_epoch(curves[-1])
-        if clock.due() and resumption is not None and epoch < recipe.trained_epochs:
+        if timer.due() and resumption is not None and epoch < recipe.trained_epochs:
             save_checkpoint(resumption.path, checkpoint, [asdict(row) for row in curves])
     if average is not None:
         average.load_into(method)
@@ -205,11 +205,11 @@ def _autocast(recipe: Recipe, device: str) -> AbstractContextManager[object]:
     return torch.autocast(device, dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float16)
 
 
-class _Clock:
+class Timer:
     """Says when the next checkpoint is due."""
 
-    def __init__(self, every_seconds: float) -> None:
-        self.every_seconds = every_seconds
+    def __init__(self, resumption: Resumption | None) -> None:
+        self.every_seconds = resumption.every_seconds if resumption else math.inf
         self.last = time.monotonic()
 
     def due(self) -> bool:

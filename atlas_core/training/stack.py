@@ -8,29 +8,33 @@ equal training alone up to rounding (the matrix products have other sizes), not 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
-from atlas_core.backbone.text import encode_prompts
 from atlas_core.errors import AtlasError
 from atlas_core.labels.schedule import Supervisor
 from atlas_core.methods.base import Batch, CrossEntropy, PromptMethod
 from atlas_core.methods.coop import CoOp
 from atlas_core.training.averaging import GaussianAverage
+from atlas_core.training.checkpoint import Checkpoint
 from atlas_core.training.data import TrainingData, epoch_batches
 from atlas_core.training.loop import (
     EpochCurve,
     Learner,
     LossFunction,
+    Resumption,
     StepFigures,
     StepLoss,
     Teacher,
+    Timer,
     summarise,
 )
 from atlas_core.training.optimiser import build_optimiser, set_learning_rate
 from atlas_core.training.recipe import Recipe
+from atlas_core.training.stack_checkpoint import load_stack, save_stack
+from atlas_core.training.stacked_text import StackedText
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,18 @@ def train_stack(
     members: Sequence[Member],
     recipe: Recipe,
     *,
+    resumption: Resumption | None = None,
     on_epoch: Callable[[int, EpochCurve], None] | None = None,
+    on_trained: Callable[[int, Checkpoint, list[EpochCurve]], None] | None = None,
 ) -> list[list[EpochCurve] | AtlasError]:
     """Train the members' methods in place.
 
     Args:
         recipe: The same for all members.
+        resumption: Where the whole stack's checkpoint lies; its last one is of the trained stack.
         on_epoch: Called with a member's number and its epoch's row.
+        on_trained: Called with a member's number, its state after the last epoch (from which `train` would go on,
+            with nothing left to do) and its rows.
 
     Returns:
         For each member its rows, one an epoch, or the error that ended its training; the others go on.
@@ -93,8 +102,11 @@ def train_stack(
             fix="train them one by one",
         )
     seats = [_Seat(number, member, recipe) for number, member in enumerate(members)]
-    alive, text = seats, StackedText([seat.method for seat in seats])
-    for epoch in range(1, recipe.trained_epochs + 1):
+    alive, done = _resumed(seats, resumption)
+    if not alive:
+        return [seat.result() for seat in seats]
+    text, timer = StackedText([seat.method for seat in alive]), Timer(resumption)
+    for epoch in range(done + 1, recipe.trained_epochs + 1):
         for seat in alive:
             seat.begin(epoch)
         for step in range(len(alive[0].batches)):
@@ -108,26 +120,14 @@ def train_stack(
             row = seat.end(epoch)
             if on_epoch is not None:
                 on_epoch(seat.number, row)
+        if resumption is not None and (timer.due() or epoch == recipe.trained_epochs):
+            states = {seat.number: (seat.checkpoint, [asdict(row) for row in seat.curves]) for seat in alive}
+            save_stack(resumption.path, states, epoch)
     for seat in alive:
+        if on_trained is not None:
+            on_trained(seat.number, seat.checkpoint, seat.curves)
         seat.finish()
     return [seat.result() for seat in seats]
-
-
-class StackedText:
-    """The class features of several methods from one batch of prompts, one prefix group a method."""
-
-    def __init__(self, methods: Sequence[CoOp]) -> None:
-        first = methods[0]
-        self.methods = methods
-        self.tower, self.chunks = first.clip.text, first.options.text_chunk
-        self.layout = first.layout.repeat(len(methods))
-        self.suffix = first.suffix.repeat(len(methods), 1)
-
-    def features(self) -> Tensor:
-        """Raw class features [R, C, D] of R methods, with gradients to each one's context."""
-        contexts = [torch.cat([each.start, each.ctx.to(each.start.dtype)]) for each in self.methods]
-        flat = encode_prompts(self.tower, self.layout, torch.stack(contexts), self.suffix, chunks=self.chunks)
-        return flat.view(len(self.methods), -1, flat.shape[-1])
 
 
 class _Seat:
@@ -144,6 +144,10 @@ class _Seat:
         self.batches: list[Batch] = []
         self.rate = 0.0
         self.error: AtlasError | None = None
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(self.method, self.learner.optimiser, self.member.supervisor, self.average)
 
     def begin(self, epoch: int) -> None:
         self.rate = set_learning_rate(self.learner.optimiser, self.recipe, epoch - 1)
@@ -182,6 +186,20 @@ class _Seat:
 
     def result(self) -> list[EpochCurve] | AtlasError:
         return self.error or self.curves
+
+
+def _resumed(seats: list[_Seat], resumption: Resumption | None) -> tuple[list[_Seat], int]:
+    """The seats that train, in the state of the stack's checkpoint if there is one, and the epochs behind them."""
+    if resumption is None:
+        return seats, 0
+    curves, epoch = load_stack(resumption.path, {seat.number: seat.checkpoint for seat in seats})
+    if not epoch:
+        return seats, 0
+    for seat in seats:
+        seat.curves = [EpochCurve(**row) for row in curves.get(seat.number, ())]
+        if seat.number not in curves:
+            seat.error = AtlasError("its training had failed before the stack was interrupted")
+    return [seat for seat in seats if not seat.error], epoch
 
 
 def _step(seats: Sequence[_Seat], text: StackedText, step: int) -> None:

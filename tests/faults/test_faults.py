@@ -160,7 +160,7 @@ def test_a_flipped_bit_under_an_unchanged_time_is_found_by_verify(
 def test_a_training_goes_on_from_its_checkpoint_to_the_same_bits(
     fresh: TinyWorld, undisturbed: dict[str, Any], at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop._Clock, "due", lambda self: True)
+    monkeypatch.setattr(loop.Timer, "due", lambda self: True)
     resumed: list[int] = []
     load = loop.load_checkpoint
 

@@ -175,7 +175,8 @@ class Placement(BaseModel):
         dask: Address of a Dask scheduler whose workers train instead, or "local": a cluster of `workers` processes
             on this machine. None uses no Dask.
         threads: Torch threads a process.
-        stack: Runs that train in one batch, at most; 1 trains each alone, "auto" as many as `stack_gigabytes` hold.
+        stack: Runs that train in one batch, at most; "auto" takes as many as `stack_gigabytes` hold. 1 trains each
+            alone, so that its bits depend on nothing but its own configuration.
         stack_gigabytes: What the activations of a stack may take (of a GPU's memory, if there is one).
     """
 
@@ -187,7 +188,7 @@ class Placement(BaseModel):
     dask: str | None = Field(default=None, min_length=1)
     threads: int = Field(default=1, ge=1)
     device: str = "auto"
-    stack: Literal["auto"] | int = "auto"
+    stack: Literal["auto"] | int = 1
     stack_gigabytes: float = Field(default=2.0, gt=0)
 
     @field_validator("stack")

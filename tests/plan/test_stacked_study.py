@@ -175,7 +175,7 @@ def test_a_finished_stack_leaves_no_checkpoint_behind(stacked: TinyWorld) -> Non
 
 def test_a_restart_forms_the_stacks_that_were_not_started_as_before(tmp_path: Path) -> None:
     world = make_world(tmp_path)
-    placement = Placement(home=world.home, workers=0)
+    placement = Placement(home=world.home, workers=0, stack="auto")
 
     def tune_stacks() -> dict[str, str]:
         session, found = StudySession(world.study(seeds=SEEDS), placement), {}

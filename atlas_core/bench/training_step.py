@@ -141,8 +141,8 @@ def bare_towers(method: PromptMethod, images: Tensor) -> Callable[[], None]:
     return once
 
 
-def build(clip: FrozenClip, name: str, names: tuple[str, ...]) -> tuple[PromptMethod, Any]:
-    """A registered method in its initial state, with the constants of base-to-new."""
+def build(clip: FrozenClip, name: str, names: tuple[str, ...], **changed: object) -> tuple[PromptMethod, Any]:
+    """A registered method in its initial state, with the constants of base-to-new and the `changed` options."""
     kind = METHODS.get(name)
     recipe, options = resolve_recipe(
         method_defaults(kind.defaults_file),
@@ -150,7 +150,7 @@ def build(clip: FrozenClip, name: str, names: tuple[str, ...]) -> tuple[PromptMe
         dataset="any",
         shots=16,
         training={"average": None},
-        options={},
+        options=changed,
     )
     parsed, classes = parse_options(kind, options), Classes(names, _TEMPLATES)
     # Values do not matter to the cost, so no templates are encoded.

@@ -17,6 +17,8 @@ class BackboneConfig(BaseModel):
         pretrained: An open_clip pretrained tag of that model. Not used with `weights` nor with "demo".
         weights: A local file to load instead: `.safetensors`, or a state dict in `.pt`, `.pth` or `.bin`.
         precision: Number format of weights and activations. bf16 and fp16 need hardware that has them.
+        compile: Run the image tower's blocks through `torch.compile` (it needs a C++ compiler, and a minute at the
+            first step). Part of the key where it is set: fused operations round differently.
         device: "auto" (CUDA where there is one, else the CPU) or a torch device. Never part of a key.
     """
 
@@ -26,4 +28,5 @@ class BackboneConfig(BaseModel):
     pretrained: str | None = "openai"
     weights: Path | None = None
     precision: Precision = "fp32"
+    compile: bool = False
     device: str = "auto"

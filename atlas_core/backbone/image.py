@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ from atlas_core.backbone.blocks import (
 )
 
 _WHERE = "the image tower"
+_BlockFunction = Callable[[Block, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,7 @@ class ImageTower:
         positional: [1 + patches, W].
         norm_pre: None where the model has none.
         projection: [W, D], or None where the features stay W wide.
+        compiled: Whether the blocks run through `torch.compile`.
     """
 
     width: int
@@ -49,6 +53,7 @@ class ImageTower:
     blocks: tuple[Block, ...]
     norm_post: Norm
     projection: Tensor | None
+    compiled: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -151,6 +156,8 @@ def forward_embedded(
     if deep_prompts is not None and (count != deep_prompts.shape[-2] or depth >= tower.layers):
         shape = tuple(deep_prompts.shape)
         raise ValueError(f"deep prompts {shape} after {count} prompts in {tower.layers} blocks")
+    run = _compiled(_block) if tower.compiled else _block
+    last = _compiled(_class_token) if tower.compiled else _class_token
     x = embedded if prompts is None else _append(embedded, prompts)
     if tower.norm_pre is not None:
         x = layer_norm(x, tower.norm_pre)
@@ -158,13 +165,21 @@ def forward_embedded(
         if deep_prompts is not None and 1 <= index <= depth:
             x = _append(x[:, :-count], deep_prompts[index - 1])
         if index == tower.layers - 1:
-            x = _class_token(block, x)
+            x = last(block, x)
         elif checkpoint and torch.is_grad_enabled() and x.requires_grad:
-            x = recompute(_block, block, x, use_reentrant=False, preserve_rng_state=False)
+            x = recompute(run, block, x, use_reentrant=False, preserve_rng_state=False)
         else:
-            x = _block(block, x)
+            x = run(block, x)
     x = layer_norm(x, tower.norm_post)
     return x if tower.projection is None else x @ tower.projection
+
+
+@cache
+def _compiled(function: _BlockFunction) -> _BlockFunction:
+    """A block's function, compiled once for all blocks: their weights are its inputs."""
+    # A step with another number of images or prompts must not compile the tower again.
+    compiled: _BlockFunction = torch.compile(function, dynamic=True)
+    return compiled
 
 
 def _append(x: Tensor, prompts: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def _load(
     mean, std = pixel_normalisation(cfg)
     model = build_model(cfg.model, config)
     load_weights(model, weights)
-    return freeze(
+    clip = freeze(
         model.eval().requires_grad_(False),
         _tokenizer(cfg.model, config),
         mean=mean,
@@ -69,6 +70,7 @@ def _load(
         dtype=_DTYPES[cfg.precision],
         device=device,
     )
+    return replace(clip, image=replace(clip.image_tower(), compiled=True)) if cfg.compile else clip
 
 
 def _check_architecture(name: str, config: dict[str, Any]) -> None:

@@ -27,12 +27,14 @@ def backbone_identity(cfg: BackboneConfig) -> dict[str, str]:
     """What decides a backbone's features, for keys: never a path or the device.
 
     Returns:
-        "precision"; "pixels" (mean and std of the input); "model" (open_clip name) or "model_sha256" (of the
+        "precision", and "compiled" where it is; "pixels" (mean and std of the input); "model" (open_clip name) or "model_sha256" (of the
         architecture in a config file); and "pretrained" (the tag) or "weights_sha256".
     """
     check_source(cfg)
     mean, std = pixel_normalisation(cfg)
     identity: dict[str, str] = {"precision": cfg.precision, "pixels": f"{mean} {std}"}
+    if cfg.compile:
+        identity["compiled"] = "image tower"
     if _is_config_file(cfg.model):
         identity["model_sha256"] = sha256_of(model_config(cfg.model))
     else:

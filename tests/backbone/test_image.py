@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -152,3 +153,24 @@ def test_normalised_features_have_unit_length_in_at_least_float32() -> None:
     torch.testing.assert_close(normalise(features), F.normalize(features, dim=-1))
     assert normalise(features.half()).dtype == torch.float32
     assert normalise(features.double()).dtype == torch.float64
+
+
+def features_and_gradients(tower: ImageTower, batch: int) -> list[Tensor]:
+    prompts, deep = learned_prompts(torch.float32)
+    features = forward(tower, pixels_of(torch.float32, batch), prompts, deep)
+    return [features.detach(), *torch.autograd.grad(features.square().sum(), [prompts, deep])]
+
+
+@pytest.mark.slow
+def test_a_compiled_tower_has_the_same_features_and_gradients_and_is_compiled_once() -> None:
+    plain = tower_of(torch.float32)
+    compiled = replace(plain, compiled=True)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    for batch in (4, 3, 5):
+        expected = features_and_gradients(plain, batch)
+        for found, wanted in zip(features_and_gradients(compiled, batch), expected, strict=True):
+            scale = float(wanted.abs().max())
+            torch.testing.assert_close(found / scale, wanted / scale, atol=1e-5, rtol=0)
+    # One graph for the blocks and one for the last, whatever the number of blocks and of images.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2

@@ -27,8 +27,8 @@ def backbone_identity(cfg: BackboneConfig) -> dict[str, str]:
     """What decides a backbone's features, for keys: never a path or the device.
 
     Returns:
-        "precision", and "compiled" where it is; "pixels" (mean and std of the input); "model" (open_clip name) or "model_sha256" (of the
-        architecture in a config file); and "pretrained" (the tag) or "weights_sha256".
+        "precision", and "compiled" where it is; "pixels" (mean and std of the input); "model" (open_clip name) or
+        "model_sha256" (of the architecture in a config file); and "pretrained" (the tag) or "weights_sha256".
     """
     check_source(cfg)
     mean, std = pixel_normalisation(cfg)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from atlas_core.backbone.config import Precision
 from atlas_core.errors import AtlasError
@@ -58,6 +59,11 @@ def check_precision(precision: Precision, device: torch.device) -> None:
         expected=instead,
         fix="set `backbone.precision: fp32`",
     )
+
+
+def copied(host: Tensor, device: torch.device) -> Tensor:
+    """A tensor of main memory on the device; to a GPU from pinned memory, so that the copy overlaps with work."""
+    return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host.to(device)
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from atlas_core.backbone.clip import FrozenClip
+from atlas_core.backbone.hardware import copied
 from atlas_core.features.pixels import read_pixels
 from atlas_core.features.transforms import normalise
 
@@ -20,6 +21,6 @@ def pixel_reader(folder: Path, clip: FrozenClip) -> Callable[[Tensor, Tensor], T
 
     def read(rows: Tensor, views: Tensor) -> Tensor:
         pixels = table.batch(rows.cpu().numpy(), views.cpu().numpy())
-        return normalise(pixels.to(clip.device, non_blocking=True), clip.mean, clip.std)
+        return normalise(copied(pixels, clip.device), clip.mean, clip.std)
 
     return read

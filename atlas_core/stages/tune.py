@@ -27,7 +27,7 @@ from atlas_core.stages.stage import Stage, StageContext
 from atlas_core.stages.tensors import SOFT_LABEL_FILE
 from atlas_core.stages.trained_method import PROMPTS_FILE, build_method, load_method
 from atlas_core.training.checkpoint import read_tensors, write_tensors
-from atlas_core.training.data import TrainingData
+from atlas_core.training.data import TrainingData, resident
 from atlas_core.training.loop import EpochCurve, Resumption, Teacher, train
 from atlas_core.training.recipe import Recipe
 
@@ -95,7 +95,7 @@ def write_run(out: Path, method: PromptMethod, config: Mapping[str, Any], curves
 
 def _training_data(context: StageContext, clip: FrozenClip, method: PromptMethod) -> TrainingData:
     table = read_features(context.inputs["image_features"] / "features.parquet")
-    bank = torch.from_numpy(table.bank()).to(clip.device)
+    bank = resident(torch.from_numpy(table.bank()), clip.device)
     labels = torch.from_numpy(_first_of_each_item(table.items, table.labels)).long().to(clip.device)
     pixels: Callable[[Tensor, Tensor], Tensor] | None = None
     if method.image_input == "pixels":

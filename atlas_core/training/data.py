@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from atlas_core.backbone.hardware import copied
 from atlas_core.errors import AtlasError
 from atlas_core.methods.base import Batch
 from atlas_core.training.randomness import stream
@@ -18,8 +19,9 @@ class TrainingData:
     """Training images of one run.
 
     Attributes:
-        labels: [N] class indices from 0.
-        bank: [N, V, D] raw features of V augmented views of each image.
+        labels: [N] class indices from 0, on the device that trains.
+        bank: [N, V, D] raw features of V augmented views of each image; there too, or in main memory if it is too
+            large for the device (see `resident`): then a step's rows are copied.
         pixels: A function from rows [B] and views [B] to normalised images [B, 3, H, W], or None.
     """
 
@@ -54,22 +56,36 @@ def epoch_batches(
     n = len(data.labels)
     order = torch.randperm(n, generator=stream(seed, "order", epoch))
     views = draw_views(n, data.n_views, epoch=epoch, epochs=epochs, seed=seed, per_step=views_per_step)
-    steps = steps_per_epoch(n, batch_size)
+    steps, device = steps_per_epoch(n, batch_size), data.labels.device
     for step in range(steps):
         rows = order[step * batch_size : (step + 1) * batch_size]
         first = views[rows, 0]
-        at = rows.to(data.bank.device)
+        at = rows.to(device)
         second = views[rows, 1] if views_per_step > 1 else None
         yield Batch(
             labels=data.labels[at],
             rows=at,
-            views=first.to(data.bank.device),
-            features=data.bank[at, first.to(data.bank.device)],
+            views=first.to(device),
+            features=_rows(data.bank, rows, first, device),
             pixels=data.pixels(rows, first) if data.pixels is not None else None,
-            second_features=data.bank[at, second.to(data.bank.device)] if second is not None else None,
+            second_features=_rows(data.bank, rows, second, device) if second is not None else None,
             epoch=epoch,
             step=(epoch - 1) * steps + step,
         )
+
+
+def resident(bank: Tensor, device: torch.device) -> Tensor:
+    """The bank on the device, if it takes at most half of what is free there; else where it is."""
+    if device.type == "cuda" and bank.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
+        return bank
+    return bank.to(device)
+
+
+def _rows(bank: Tensor, rows: Tensor, views: Tensor, device: torch.device) -> Tensor:
+    """Features [B, D] of rows and views [B] on the device that trains."""
+    if bank.device == device:
+        return bank[rows.to(device), views.to(device)]
+    return copied(bank[rows, views], device)
 
 
 def draw_views(n: int, n_views: int, *, epoch: int, epochs: int, seed: int, per_step: int) -> Tensor:

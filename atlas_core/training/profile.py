@@ -100,7 +100,7 @@ def profile_operators(run: Profiled, steps: int, rows: int, trace: Path | None =
 
     The caller's run must have been profiled or trained before, so that first calls are over.
     """
-    on_gpu = run.data.bank.device.type == "cuda"
+    on_gpu = run.data.labels.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with torch_profile(activities=activities) as profiler:
         run.train_briefly(steps)

@@ -91,12 +91,14 @@ def draw(measured: Sequence[Row], path: Path) -> None:
         panel.loglog(values, seconds, marker="o", color="#2b6cb0", label="measured")
         proportional = [seconds[-1] * value / values[-1] for value in values]
         panel.loglog(values, proportional, linestyle=":", color="#888888", label="in proportion")
-        panel.set_xticks(values[-4:], [f"{value:,.0f}" for value in values[-4:]])
+        ticks = [values[0], values[len(values) // 2], values[-1]]
+        panel.set_xticks(ticks, [f"{value:,.0f}" for value in ticks])
+        panel.set_yticks([seconds[0], seconds[-1]], [f"{each:.3g} s" for each in (seconds[0], seconds[-1])])
         panel.minorticks_off()
         panel.set_xlabel(label)
         panel.grid(alpha=0.3)
-    panels[0].set_ylabel("CPU seconds")
-    panels[0].legend(frameon=False)
+        panels[0].legend(frameon=False)
+    figure.suptitle("CPU seconds", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from atlas_core.config import Placement, StudyConfig, load_studies, preset_names
 from atlas_core.hashing import artifact_key
@@ -17,7 +21,7 @@ from atlas_core.plan.build import build_graph
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import Resolver
 from atlas_core.results.current import current_aggregates
-from atlas_core.store import Store, hostname, read_manifest
+from atlas_core.store import Manifest, Store, hostname, read_manifest
 
 Place = tuple[str, str]  # stage, key
 
@@ -29,7 +33,7 @@ QUIET_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Piece:
-    """A folder that nothing needs, and why it is there."""
+    """A folder or a lock file that nothing needs, and why it is there."""
 
     path: Path
     name: str
@@ -44,10 +48,12 @@ class Needed:
     Attributes:
         artifacts: (stage, key) of what is fresh or may be so again.
         unfinished: (stage, key) of what could be made next; its checkpoints are of use.
+        asked: When this was found out, in seconds since the epoch; of what is made later it says nothing.
     """
 
     artifacts: frozenset[Place]
     unfinished: frozenset[Place]
+    asked: float = math.inf
 
 
 def known_studies(store: Store) -> list[StudyConfig]:
@@ -67,31 +73,70 @@ def needed_by(studies: Iterable[StudyConfig], placement: Placement) -> Needed:
 
     A node whose key is known needs the artifact of that key. One whose inputs are not fresh has no key yet (its
     dataset may be on a disk that is not mounted now): every version of it may be found again, so all are needed.
+
+    Of a dataset that no artifact names there is nothing to keep, because the keys of all that hangs on it are made
+    from its `fetch`. Such nodes, most of the presets', are not looked at.
     """
-    store = Store(placement.store_path)
+    asked = time.time()
+    store = _ReadOnce(placement.store_path)
+    datasets = _datasets_in(store)
+    outside: dict[str, str] = {}
     artifacts: set[Place] = {(each.stage, each.key) for each in current_aggregates(store)}
     unfinished: set[Place] = set()
     for study in studies:
-        resolver = Resolver(build_graph(study, placement), store)
+        graph = build_graph(study, placement, datasets)
+        resolver = Resolver(graph, store, outside)
         states = resolver.states()
-        for node in resolver.graph.nodes:
+        for node in graph.nodes:
             state = states[node.name]
-            if state.key_parts is None:
+            if state.key_parts is None or (node is graph.aggregate and not graph.whole):
                 artifacts |= {(each.stage, each.key) for each in resolver.family(node)}
                 continue
             place = (node.stage, artifact_key(state.key_parts))
             artifacts.add(place)
             if state.status != "fresh":
                 unfinished.add(place)
-    return Needed(frozenset(artifacts), frozenset(unfinished))
+    return Needed(frozenset(artifacts), frozenset(unfinished), asked)
+
+
+class _ReadOnce(Store):
+    """A store as it is at one moment: whoever asks, each manifest is read and checked once."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._looked_up: dict[Place, Manifest | None] = {}
+        self._manifests: dict[str | None, list[Manifest]] = {}
+
+    def lookup(self, stage: str, key: str) -> Manifest | None:
+        if (stage, key) not in self._looked_up:
+            self._looked_up[stage, key] = super().lookup(stage, key)
+        return self._looked_up[stage, key]
+
+    def manifests(self, stage: str | None = None) -> Iterator[Manifest]:
+        if stage not in self._manifests:
+            self._manifests[stage] = list(super().manifests(stage))
+        yield from self._manifests[stage]
+
+
+def _datasets_in(store: Store) -> set[str] | None:
+    """Names of the datasets that the families of a store's artifacts name; None where all may be needed.
+
+    A family is "<stage>/<dataset>/…", with the dataset that is tested on after " on ".
+    """
+    if any(folder.name.startswith("fetch-") for folder in _folders(store.root / ".work")):
+        return None  # what it brings was not made yet, so no artifact names it
+    families = {manifest.family for manifest in store.manifests()}
+    places = {place for family in families for place in family.partition("/")[2].split(" on ")}
+    return {place.partition("/")[0] for place in places}
 
 
 def garbage(store: Store, needed: Needed, *, now: float | None = None) -> Iterator[Piece]:
-    """Artifacts that nothing needs, leftovers of writes that died, and work folders of jobs nobody wants."""
+    """Artifacts that nothing needs, and what crashes left: half-written folders, work that nobody wants, locks."""
     clock = time.time() if now is None else now
     for folder in artifact_folders(store):
-        if (folder.parent.name, folder.name) not in needed.artifacts:
-            manifest = read_manifest(folder)
+        manifest = read_manifest(folder)
+        made_since = manifest is not None and manifest.created >= needed.asked
+        if (folder.parent.name, folder.name) not in needed.artifacts and not made_since:
             name = manifest.name if manifest else f"{folder.parent.name}/{folder.name[:16]}"
             reason = "no study needs it" if manifest else "has no manifest"
             yield Piece(folder, name, reason, folder_bytes(folder))
@@ -102,12 +147,17 @@ def garbage(store: Store, needed: Needed, *, now: float | None = None) -> Iterat
         stage, _, key = folder.name.partition("-")
         if (stage, key) not in needed.unfinished and _age(folder, clock) > QUIET_SECONDS:
             yield Piece(folder, f".work/{folder.name[:40]}", "no study waits for it", folder_bytes(folder))
+    for file in sorted((store.root / ".work").glob("*.lock")):
+        if _given_up(file, clock):
+            yield Piece(file, f".work/{file.name[:40]}….lock", "nobody holds it", 0)
 
 
 def remove(store: Store, pieces: Sequence[Piece]) -> None:
     """Remove them; an artifact disappears in one step, before its files are deleted."""
     for piece in pieces:
-        if piece.path.parent.name.startswith("."):
+        if piece.path.suffix == ".lock":
+            _remove_lock(piece.path)
+        elif piece.path.parent.name.startswith("."):
             shutil.rmtree(piece.path, ignore_errors=True)
         else:
             store.delete(piece.path.parent.name, piece.path.name)
@@ -142,9 +192,26 @@ def _has_writer(folder: Path, now: float) -> bool:
     return True
 
 
+def _given_up(lock: Path, now: float) -> bool:
+    """Whether a lock file is what a killed process left; a job that ends removes its own."""
+    try:
+        if now - lock.stat().st_mtime < QUIET_SECONDS:
+            return False
+        with FileLock(lock, blocking=False):
+            return True
+    except (Timeout, OSError):
+        return False
+
+
+def _remove_lock(lock: Path) -> None:
+    """Remove a lock file while holding it, so that nobody else believes to hold it."""
+    with suppress(Timeout, OSError), FileLock(lock, blocking=False):
+        lock.unlink(missing_ok=True)
+
+
 def _age(folder: Path, now: float) -> float:
-    """Seconds since anything in the folder changed."""
-    newest = folder.stat().st_mtime
+    """Seconds since anything in the folder changed; a folder that vanishes meanwhile changed just now."""
+    newest = folder.stat().st_mtime if folder.exists() else now
     for path in folder.rglob("*"):
         try:
             newest = max(newest, path.lstat().st_mtime)

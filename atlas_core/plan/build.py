@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from typing import Any
 
 from atlas_core.backbone.source import backbone_identity, backbone_label, input_size
@@ -27,10 +27,15 @@ from atlas_core.training.recipe import Recipe, method_defaults, resolve_recipe
 
 @dataclass(frozen=True)
 class Graph:
-    """A study's nodes, inputs before what uses them; the last one is `aggregate`."""
+    """A study's nodes, inputs before what uses them; the last one is `aggregate`.
+
+    Attributes:
+        whole: Whether no dataset was left out.
+    """
 
     study: StudyConfig
     nodes: tuple[Node, ...]
+    whole: bool = True
 
     def of_stage(self, stage: str) -> list[Node]:
         return [node for node in self.nodes if node.stage == stage]
@@ -40,16 +45,20 @@ class Graph:
         return self.nodes[-1]
 
 
-def build_graph(study: StudyConfig, placement: Placement) -> Graph:
+def build_graph(study: StudyConfig, placement: Placement, datasets: Collection[str] | None = None) -> Graph:
     """All nodes of a study.
+
+    Args:
+        datasets: Names of the only datasets whose nodes are wanted; the aggregate of a graph that is not whole has
+            a part of its inputs and stands for nothing. None wants all.
 
     Raises:
         AtlasError: The study names options, settings or weights that do not exist.
     """
-    builder = _Builder(study, placement)
+    builder = _Builder(study, placement, datasets)
     evaluations = list(builder.evaluations())
     builder.add_aggregate(evaluations)
-    return Graph(study, tuple(builder.nodes.values()))
+    return Graph(study, tuple(builder.nodes.values()), builder.whole)
 
 
 @dataclass
@@ -58,18 +67,39 @@ class _Builder:
 
     study: StudyConfig
     placement: Placement
+    only: Collection[str] | None = None
+    whole: bool = True
     nodes: dict[str, Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._spec = cache(dataset_spec)  # one reading a dataset: a study may have thousands of runs
-        self.backbone = backbone_identity(self.study.backbone)
+        # One reading a dataset: a study may have thousands of runs.
+        self._spec = cache(dataset_spec)
+        self._dataset = cache(self._make_dataset)
         self.backbone_runtime = self.study.backbone.model_dump(mode="json", exclude={"device"})
-        self.image_size = input_size(self.study.backbone.model)
+
+    @cached_property
+    def backbone(self) -> dict[str, str]:
+        return backbone_identity(self.study.backbone)
+
+    @cached_property
+    def image_size(self) -> int:
+        return input_size(self.study.backbone.model)
 
     def evaluations(self) -> Iterator[Node]:
-        for training in PROTOCOLS.get(self.study.protocol)(self.study):
+        for training in self._trainings():
             for method in self.study.methods:
                 yield from self._runs_of(method, training)
+
+    def _trainings(self) -> Iterator[Training]:
+        """The protocol's trainings, without those that have nothing to do with a dataset that is wanted."""
+        for training in PROTOCOLS.get(self.study.protocol)(self.study):
+            kept = tuple(each for each in training.evaluations if self._wanted(each.dataset))
+            self.whole &= kept == training.evaluations
+            if kept or self._wanted(training.dataset):
+                yield replace(training, evaluations=kept)
+
+    def _wanted(self, dataset: str) -> bool:
+        return self.only is None or self._spec(dataset).name in self.only
 
     def _runs_of(self, method: MethodConfig, training: Training) -> Iterator[Node]:
         method_class = METHODS.get(method.name)
@@ -85,7 +115,7 @@ class _Builder:
 
     # --- stages before training -------------------------------------------------------------------------
 
-    def _dataset(self, name: str) -> tuple[Node, DatasetSpec]:
+    def _make_dataset(self, name: str) -> tuple[Node, DatasetSpec]:
         spec = self._spec(name)
         plain = spec.model_dump(mode="json")
         runtime = {"spec": plain, "folder": str(spec.path(self.placement.data_path))}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from atlas_core.code_digest import code_digests
-from atlas_core.hashing import artifact_key
+from atlas_core.hashing import artifact_key, sha256_of
 from atlas_core.plan.build import Graph
 from atlas_core.plan.node import Node
 from atlas_core.stages.stage import LOOKS_OUTSIDE, STAGE_ORDER, STAGES, Job
@@ -35,10 +35,16 @@ class NodeState:
 
 @dataclass
 class Resolver:
-    """Resolves a graph against a store; what was found fresh is not looked up again."""
+    """Resolves a graph against a store; what was found fresh is not looked up again.
+
+    Attributes:
+        outside: Key parts read from outside the store, by stage and node. Given to the resolvers of several studies,
+            a folder with a million images is listed once; only where nothing is made meanwhile.
+    """
 
     graph: Graph
     store: Store
+    outside: dict[str, str] | None = None
     _fresh: dict[str, NodeState] = field(default_factory=dict)
     _families: dict[str, list[Manifest]] | None = None
     _code: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
@@ -89,11 +95,19 @@ class Resolver:
             "code": self._code_of(node),
         }
         if stage is not None and stage.source is not None:
-            parts["source"] = stage.source(node.config, node.runtime)
+            parts["source"] = self._source(node, stage.source)
         manifest = self.store.lookup(node.stage, artifact_key(parts))
         if manifest is None or (stage and stage.usable and not stage.usable(node.runtime)):
             return NodeState(self._absent(node), parts, None)
         return NodeState("fresh", parts, manifest)
+
+    def _source(self, node: Node, read: Callable[[Mapping[str, Any], Mapping[str, Any]], str]) -> str:
+        if self.outside is None:
+            return read(node.config, node.runtime)
+        place = sha256_of([node.stage, node.config, node.runtime])
+        if place not in self.outside:
+            self.outside[place] = read(node.config, node.runtime)
+        return self.outside[place]
 
     def _code_of(self, node: Node) -> dict[str, str]:
         """Digests of the node's code, read once: a study runs under one version of the code."""

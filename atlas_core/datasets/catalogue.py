@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -216,13 +217,20 @@ def _own_data(layout: str, path: Path) -> DatasetSpec:
 def _load(path: Path) -> DatasetSpec:
     if not path.is_file():
         raise AtlasError(f"dataset description {path} does not exist", expected="a YAML file")
+    status = path.stat()
+    return _read(path.absolute(), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, mtime_ns: int, size: int) -> DatasetSpec:
+    """A description's file, parsed once: every study names its datasets; time and size make edits noticed."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise AtlasError(
                 f"{path} is not a dataset description", expected="a YAML mapping with name, layout"
             )
-        return _anchored(DatasetSpec(**content), path.absolute().parent)
+        return _anchored(DatasetSpec(**content), path.parent)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise AtlasError(
             f"{path} cannot be read as YAML: {error}", fix="correct the line it names"

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 LEVEL = 0.95
 ALPHA = 0.05
@@ -75,6 +74,8 @@ def student_interval(values: Sequence[float], level: float = LEVEL) -> Interval 
     array = _finite(values)
     if len(array) < 2:
         return None
+    from scipy import stats  # here, because it takes a second and every command knows this module
+
     half = float(stats.t.ppf((1 + level) / 2, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array)))
     mean = float(array.mean())
     return Interval(mean - half, mean + half, "student t", level)
@@ -123,6 +124,8 @@ def signed_rank_p(differences: Sequence[float]) -> float:
     array = np.round(_finite(differences), _DECIMALS)
     if not np.any(array):
         return 1.0
+    from scipy import stats
+
     return float(min(1.0, stats.wilcoxon(array, zero_method="wilcox", method="auto").pvalue))
 
 

@@ -1,4 +1,4 @@
-# make demo | test | check | serve | bench: each makes the environment first, from nothing but Python and pip.
+# make demo | test | check | audit | serve | bench: each makes the environment first, from nothing but Python and pip.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow check serve bench clean
+.PHONY: demo test test-slow check audit serve bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/atlas demo
@@ -25,6 +25,10 @@ test-slow: $(INSTALLED)
 check: $(INSTALLED)
 	$(BIN)/ruff check atlas_core tasks flows tests data
 	$(BIN)/mypy
+
+audit: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet pip-audit
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python .ci/audit.py
 
 serve: $(INSTALLED)
 	$(BIN)/python -m flows.serve

@@ -2,8 +2,8 @@
 
     python .ci/audit.py [constraints.txt]
 
-Ends with 1 if there is one. An index that cannot be asked (no network, a mirror without that service) is said, and is no
-failure: nothing is known then, and whoever merges reads it.
+Ends with 1 if there is one. An index that cannot be asked (no network, a mirror without that service) is said, and is
+no failure: nothing is known then, and whoever merges reads it.
 """
 
 import json

@@ -15,9 +15,14 @@ FLAW = {"id": "PYSEC-2026-1", "fix_versions": ["1.1"]}
 def audit(tmp_path: Path, printed: str, status: int = 0, complaint: str = "") -> tuple[int, str]:
     """The script beside a `pip-audit` that prints this."""
     fake = tmp_path / "pip-audit"
-    fake.write_text(
-        f"#!{sys.executable}\nimport sys\nprint({printed!r})\nprint({complaint!r}, file=sys.stderr)\nsys.exit({status})\n"
+    lines = (
+        f"#!{sys.executable}",
+        "import sys",
+        f"print({printed!r})",
+        f"print({complaint!r}, file=sys.stderr)",
+        f"sys.exit({status})",
     )
+    fake.write_text("\n".join(lines))
     fake.chmod(0o755)
     ended = subprocess.run(
         [sys.executable, str(SCRIPT)],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import get_run_logger
@@ -17,6 +19,7 @@ from atlas_core.datasets.catalogue import dataset_spec
 from atlas_core.errors import AtlasError
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.plan.execution import Observer, run_study
+from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.session import JobGroup, StudySession
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.results.database import connect
@@ -94,7 +97,9 @@ def run_as_tasks(study: StudyConfig, placement: Placement) -> str:
     Raises:
         AtlasError: Jobs failed; everything that does not depend on them was finished first.
     """
-    session = run_study(study, placement, run_groups=_run_groups, observer=LoggingObserver())
+    given = os.environ.get("ATLAS_LOG_FILE")
+    with logged_to(Path(given) if given else None, study.name, LoggingObserver()) as observer:
+        session = run_study(study, placement, run_groups=_run_groups, observer=observer)
     key = session.finish()
     _publish_table(session, key)
     return key
@@ -107,6 +112,7 @@ def _run_groups(groups: Sequence[JobGroup], placement: Placement, observer: Obse
         if not group.cached:
             # The store says that something is not there or not whole, whatever Prefect remembers.
             stage_task = stage_task.with_options(refresh_cache=True)
+            observer.queued(group)
         future = stage_task.submit(quote(group), quote(placement), quote(observer.done))
         if placement.in_process:
             future.wait()  # one at a time in this process
@@ -145,6 +151,9 @@ class LoggingObserver:
         runs = len(session.graph.of_stage("tune"))
         self._left = len(session.graph.nodes)
         self._log.info("%s: %d runs, %d artifacts", session.study.name, runs, self._left)
+
+    def queued(self, group: JobGroup) -> None:
+        """Nothing to say: Prefect shows the task."""
 
     def cached(self, group: JobGroup) -> None:
         self._left -= len(group.jobs)

@@ -9,10 +9,11 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from atlas_core.commands.options import HomeOption, WorkersOption, placement_from
+from atlas_core.commands.options import HomeOption, LogFileOption, WorkersOption, placement_from
 from atlas_core.commands.progress import ConsoleObserver
 from atlas_core.config import load_study
 from atlas_core.plan.execution import run_study
+from atlas_core.plan.run_log import logged_to
 from atlas_core.results.current import open_results
 from atlas_core.results.rendering import table
 from atlas_core.store import Store
@@ -20,12 +21,13 @@ from atlas_core.store import Store
 PRESET = "base-to-new-demo"
 
 
-def demo(home: HomeOption = None, workers: WorkersOption = None) -> None:
+def demo(home: HomeOption = None, workers: WorkersOption = None, log_file: LogFileOption = None) -> None:
     """Run the main job on the embedded demo datasets and print its table (a few minutes; seconds the next time)."""
     placement = placement_from(home, None, None, workers)
     study = load_study(PRESET)
     console = Console(stderr=True, highlight=False)
-    run_study(study, placement, observer=ConsoleObserver(console, workers=placement.workers))
+    with logged_to(log_file, study.name, ConsoleObserver(console, workers=placement.workers)) as observer:
+        run_study(study, placement, observer=observer)
     width = Console().width if sys.stdout.isatty() else None
     typer.echo(
         table("base-to-new", open_results(Store(placement.store_path), [study.name]), "table", width=width)

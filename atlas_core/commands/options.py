@@ -54,6 +54,12 @@ StackOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, …")]
+LogFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--log-file", envvar="ATLAS_LOG_FILE", help="Append what happens to this file, as JSON lines."
+    ),
+]
 
 
 def placement_from(

@@ -47,6 +47,9 @@ class ConsoleObserver:
             self._task = self._progress.add_task("", total=len(self._nodes))
             self._progress.start()
 
+    def queued(self, group: JobGroup) -> None:
+        """Nothing to show: it counts among those left."""
+
     def cached(self, group: JobGroup) -> None:
         with self._lock:
             self._cached[group.stage] += len(group.jobs)

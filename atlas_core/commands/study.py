@@ -15,6 +15,7 @@ from atlas_core.commands.options import (
     DataOption,
     DeviceOption,
     HomeOption,
+    LogFileOption,
     PresetOption,
     SetOption,
     StackOption,
@@ -33,6 +34,7 @@ from atlas_core.plan.execution import run_study
 from atlas_core.plan.explain import Explanation, explain, find_node, readable_difference, when
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import Resolver
+from atlas_core.plan.run_log import logged_to
 from atlas_core.registry import unknown_name
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store
@@ -53,13 +55,14 @@ def run(
     store: StoreOption = None,
     data_root: DataOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    log_file: LogFileOption = None,
 ) -> None:
     """Run a study here, without a server: only what is stale or missing is made."""
     placement = placement_from(home, store, data_root, workers, device, dask, stack)
+    shown = [] if quiet else [ConsoleObserver(err, workers=placement.workers)]
     for each in studies_from(study, preset, assignments):
-        run_study(
-            each, placement, observer=None if quiet else ConsoleObserver(err, workers=placement.workers)
-        )
+        with logged_to(log_file, each.name, *shown) as observer:
+            run_study(each, placement, observer=observer)
 
 
 def status(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from atlas_core.config import Placement, StudyConfig
@@ -17,6 +18,9 @@ class Observer(Protocol):
 
     def begin(self, session: StudySession) -> None:
         """A study starts."""
+
+    def queued(self, group: JobGroup) -> None:
+        """A group's jobs are handed to whoever runs them."""
 
     def cached(self, group: JobGroup) -> None:
         """All jobs of a group are in the store already."""
@@ -34,6 +38,9 @@ class SilentObserver:
     def begin(self, session: StudySession) -> None:
         """Nothing to do."""
 
+    def queued(self, group: JobGroup) -> None:
+        """Nothing to do."""
+
     def cached(self, group: JobGroup) -> None:
         """Nothing to do."""
 
@@ -42,6 +49,33 @@ class SilentObserver:
 
     def end(self, session: StudySession) -> None:
         """Nothing to do."""
+
+
+@dataclass(frozen=True)
+class Observers:
+    """Tells each of several observers everything, in order."""
+
+    each: tuple[Observer, ...]
+
+    def begin(self, session: StudySession) -> None:
+        for observer in self.each:
+            observer.begin(session)
+
+    def queued(self, group: JobGroup) -> None:
+        for observer in self.each:
+            observer.queued(group)
+
+    def cached(self, group: JobGroup) -> None:
+        for observer in self.each:
+            observer.cached(group)
+
+    def done(self, outcome: Outcome) -> None:
+        for observer in self.each:
+            observer.done(outcome)
+
+    def end(self, session: StudySession) -> None:
+        for observer in self.each:
+            observer.end(session)
 
 
 # Runs a wave's groups and returns their jobs' outcomes; groups of a wave do not depend on one another.
@@ -53,6 +87,8 @@ def run_here(groups: Sequence[JobGroup], placement: Placement, observer: Observe
     for group in groups:
         if group.cached:
             observer.cached(group)
+        else:
+            observer.queued(group)
     jobs = [job for group in groups if not group.cached for job in group.jobs]
     return run_jobs(jobs, placement, observer.done)
 

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from threading import Lock, Thread
@@ -21,6 +21,7 @@ import torch
 from atlas_core.config import Placement
 from atlas_core.errors import AtlasError
 from atlas_core.plan.devices import see_one_gpu, shared_gpus
+from atlas_core.stages.account import Account, LogLine, accounting
 from atlas_core.stages.execute import JobResult, execute
 from atlas_core.stages.stage import Job
 
@@ -34,6 +35,7 @@ class JobFailure:
     name: str
     message: str
     trace: str
+    account: Account | None = None
 
 
 Outcome = JobResult | JobFailure
@@ -106,9 +108,14 @@ def units(jobs: Sequence[Job]) -> list[list[int]]:
 
 def attempt(jobs: Sequence[Job], placement: Placement) -> list[Outcome]:
     """Run a unit's jobs, a stack's in one batch, and turn what they raise into outcomes."""
-    if len(jobs) > 1:
-        _train_together(jobs, placement)
-    return [_attempt(job, placement) for job in jobs]
+    with accounting() as together:
+        if len(jobs) > 1:
+            _train_together(jobs, placement)
+    first, *others = jobs
+    return [
+        _attempt(first, placement, together.account().lines),
+        *(_attempt(job, placement) for job in others),
+    ]
 
 
 def _train_together(jobs: Sequence[Job], placement: Placement) -> None:
@@ -121,7 +128,13 @@ def _train_together(jobs: Sequence[Job], placement: Placement) -> None:
         log.warning("%d runs are trained one by one, not as a stack", len(jobs), exc_info=True)
 
 
-def _attempt(job: Job, placement: Placement) -> Outcome:
+def _attempt(job: Job, placement: Placement, earlier: Sequence[LogLine] = ()) -> Outcome:
+    with accounting(earlier) as kept:
+        outcome = _outcome(job, placement)
+    return replace(outcome, account=kept.account())
+
+
+def _outcome(job: Job, placement: Placement) -> Outcome:
     try:
         return execute(job, placement)
     except AtlasError as error:

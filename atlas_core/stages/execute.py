@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from atlas_core.config import Placement
+from atlas_core.stages.account import Account
 from atlas_core.stages.stage import STAGES, Job, Stage, StageContext
 from atlas_core.store import NOTHING_SPENT, ArtifactRef, Manifest, Spent, Store, writing
 
@@ -25,6 +26,7 @@ class JobResult:
     ref: ArtifactRef
     cached: bool
     wall_seconds: float
+    account: Account | None = None
 
 
 def execute(job: Job, placement: Placement) -> JobResult:

@@ -23,12 +23,11 @@ test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --slow
 
 check: $(INSTALLED)
-	$(BIN)/ruff check atlas_core tasks flows tests data
+	$(BIN)/ruff check atlas_core tasks flows tests data .ci
 	$(BIN)/mypy
 
 audit: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet pip-audit
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python .ci/audit.py
+	$(BIN)/python .ci/audit.py
 
 serve: $(INSTALLED)
 	$(BIN)/python -m flows.serve

@@ -83,7 +83,26 @@ def source_digest(tree: ast.Module) -> str:
             node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
         ) and _has_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return hashlib.sha256(_text(tree).encode()).hexdigest()[:16]
+
+
+def _text(part: object) -> str:
+    """A syntax tree as text, the same on every Python: unlike `ast.dump`, it leaves out what holds nothing.
+
+    Versions of Python differ in the empty fields of a node, and 3.12.1 has empty pieces in format strings.
+    """
+    if isinstance(part, ast.JoinedStr):
+        pieces = [each for each in part.values if not (isinstance(each, ast.Constant) and each.value == "")]
+        return f"JoinedStr({_text(pieces)})"
+    if isinstance(part, ast.AST):
+        fields = ((name, getattr(part, name, None)) for name in part._fields)
+        kept = ",".join(
+            f"{name}={_text(value)}" for name, value in fields if value is not None and value != []
+        )
+        return f"{type(part).__name__}({kept})"
+    if isinstance(part, list):
+        return f"[{','.join(_text(each) for each in part)}]"
+    return repr(part)
 
 
 def _has_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

@@ -6,6 +6,7 @@ Percentages are in 0..100.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -123,7 +124,7 @@ def expected_calibration_error(predictions: pa.Table, bins: int = CALIBRATION_BI
 
     Source: Guo et al., "On Calibration of Modern Neural Networks" (2017), equations 3-5.
     """
-    gap = sum(
+    gap = math.fsum(
         bar.count * abs(bar.confidence - bar.accuracy) for bar in reliability(predictions, bins) if bar.count
     )
     return 100.0 * gap / len(predictions)

@@ -16,7 +16,7 @@ def gaussian_weights(average: WeightAverage, epochs: int) -> list[float]:
     exponents = [-0.5 * ((t - average.mean) / average.std) ** 2 for t in range(1, epochs + 1)]
     # Taken from the largest, so that a short training far from the mean does not come to 0/0.
     raw = [math.exp(each - max(exponents)) for each in exponents]
-    total = sum(raw)
+    total = math.fsum(raw)  # exact: what `sum` gives differs between Python 3.11 and 3.12
     return [each / total for each in raw]
 
 

@@ -187,12 +187,12 @@ class Learner:
 
 
 def summarise(steps: list[StepFigures], epoch: int, target: str, rate: float) -> EpochCurve:
-    """An epoch's row from its steps: means over images."""
+    """An epoch's row from its steps: means over images, summed exactly and so alike on every Python."""
     images = sum(step.images for step in steps)
     return EpochCurve(
         epoch=epoch,
-        loss=sum(step.loss * step.images for step in steps) / images,
-        cross_entropy=sum(step.cross_entropy * step.images for step in steps) / images,
+        loss=math.fsum(step.loss * step.images for step in steps) / images,
+        cross_entropy=math.fsum(step.cross_entropy * step.images for step in steps) / images,
         target=target,
         learning_rate=rate,
         train_accuracy=100.0 * sum(step.correct for step in steps) / images,

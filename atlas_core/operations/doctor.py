@@ -3,166 +3,79 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import httpx
-from packaging.specifiers import SpecifierSet
+from filelock import FileLock, Timeout
+from packaging.version import InvalidVersion, Version
 
 from atlas_core.config import Placement
+from atlas_core.operations.finding import Finding
 from atlas_core.operations.garbage import folder_bytes
+from atlas_core.operations.hardware import available_memory, device_findings, memory_finding
+from atlas_core.operations.versions import (
+    import_findings,
+    installed_version,
+    package_findings,
+    python_finding,
+)
 from atlas_core.store import Store
 
-State = Literal["ok", "note", "bad"]
-
-PACKAGES = (
-    "atlas-prompt-tuning",
-    "torch",
-    "torchvision",
-    "open_clip_torch",
-    "prefect",
-    "fastapi",
-    "pyarrow",
-    "duckdb",
-    "numpy",
-    "pillow",
-    "pydantic",
-    "safetensors",
-)
 _LITTLE_SPACE = 2 << 30
+# A study of ten thousand artifacts makes some five times as many files and folders.
+_FEW_FILES = 50_000
 _SERVER = "http://127.0.0.1:4200/api"
 _HUB = "https://huggingface.co"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        state: ok; note (something works less well, or not now); bad (a study will fail).
-        fix: What to do, where there is something to do.
-    """
-
-    subject: str
-    state: State
-    message: str
-    fix: str = ""
-
-
-@dataclass(frozen=True)
-class BadPair:
-    """Versions that do not work together."""
-
-    one: str
-    one_versions: str
-    other: str
-    other_versions: str
-    effect: str
-    fix: str
-
-
-BAD_PAIRS = (
-    BadPair(
-        "prefect",
-        "<=3.8.8",
-        "fastapi",
-        ">=0.151",
-        "prefect cannot be imported: it uses `min_items`, which fastapi removed",
-        "pip install 'fastapi<0.151'",
-    ),
-)
-
-
 def examine(placement: Placement, *, network: bool = True) -> Iterator[Finding]:
-    """Look at everything, cheapest first."""
-    yield _python()
+    """Look at everything."""
+    yield python_finding(sys.version_info[:2])
     yield from package_findings(installed_version)
-    yield _device(placement)
-    yield _store(placement)
+    yield from import_findings()
+    yield from device_findings(placement)
+    memory = memory_finding(placement.workers, available_memory())
+    if memory is not None:
+        yield memory
+    yield from _store(placement)
     yield from (_space(name, path) for name, path in _disks(placement))
     if network:
-        yield _server(os.environ.get("PREFECT_API_URL", _SERVER))
-        yield _hub(os.environ.get("HF_ENDPOINT", _HUB))
+        yield server_finding(os.environ.get("PREFECT_API_URL", _SERVER), installed_version("prefect"))
+        yield hub_finding(os.environ.get("HF_ENDPOINT", _HUB), os.environ.get("HF_HUB_OFFLINE", ""))
 
 
-def installed_version(package: str) -> str | None:
-    """The installed version of a distribution, None where it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def package_findings(installed: Callable[[str], str | None]) -> Iterator[Finding]:
-    """The packages' versions, and the pairs of them that do not work together."""
-    found = {name: installed(name) for name in PACKAGES}
-    missing = [name for name, number in found.items() if number is None]
-    text = ", ".join(f"{name} {number}" for name, number in found.items() if number is not None)
-    if missing:
-        yield Finding("packages", "bad", f"{', '.join(missing)} not installed; {text}", "pip install .")
-    else:
-        yield Finding("packages", "ok", text)
-    for pair in BAD_PAIRS:
-        one, other = installed(pair.one), installed(pair.other)
-        if one is None or other is None:
-            continue
-        if _within(one, pair.one_versions) and _within(other, pair.other_versions):
-            yield Finding(
-                "versions", "bad", f"{pair.one} {one} with {pair.other} {other}: {pair.effect}", pair.fix
-            )
-
-
-def _within(number: str, versions: str) -> bool:
-    return SpecifierSet(versions).contains(number, prereleases=True)
-
-
-def _python() -> Finding:
-    text = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    return Finding("python", "ok", text)
-
-
-def _device(placement: Placement) -> Finding:
-    import torch
-
-    from atlas_core.backbone.hardware import resolve_device
-    from atlas_core.errors import AtlasError
-
-    try:
-        device = resolve_device(placement.device)
-    except AtlasError as error:
-        return Finding("device", "bad", error.what, error.fix)
-    if device.type != "cuda":
-        return Finding("device", "ok", f"{device}, {placement.workers} workers; no GPU is used")
-    free, total = torch.cuda.mem_get_info(device)
-    name = torch.cuda.get_device_name(device)
-    return Finding(
-        "device", "ok", f"{name}, {free >> 20} of {total >> 20} MiB free, CUDA {torch.version.cuda}"
-    )
-
-
-def _store(placement: Placement) -> Finding:
+def _store(placement: Placement) -> Iterator[Finding]:
     store = Store(placement.store_path)
     place = _existing(store.root)
     try:
-        with tempfile.TemporaryDirectory(prefix=".atlas-doctor-", dir=place):
-            pass
+        with tempfile.TemporaryDirectory(prefix=".atlas-doctor-", dir=place) as folder:
+            locks = _locks_hold(Path(folder))
     except OSError as error:
-        return Finding(
-            "store",
-            "bad",
-            f"{store.root} cannot be written to: {error.strerror}",
-            "choose another with --store",
-        )
+        what = f"{store.root} cannot be written to: {error.strerror}"
+        yield Finding("store", "bad", what, "choose another with --store")
+        return
+    if not locks:
+        what = f"{store.root}: its file system keeps no locks, so two studies may make one artifact at once"
+        yield Finding("store", "note", what, "run one study at a time on it, or choose another with --store")
     if place != store.root:
-        return Finding("store", "ok", f"{store.root} is made by the first study")
+        yield Finding("store", "ok", f"{store.root} is made by the first study")
+        return
     count = sum(1 for _ in store.manifests())
-    return Finding("store", "ok", f"{store.root}: {count} artifacts, {folder_bytes(store.root) / 1e6:.1f} MB")
+    size = folder_bytes(store.root) / 1e6
+    yield Finding("store", "ok", f"{store.root}: {count} artifacts, {size:.1f} MB")
+
+
+def _locks_hold(folder: Path) -> bool:
+    """Whether a lock that is held keeps others out."""
+    try:
+        with FileLock(folder / "probe.lock", blocking=False), FileLock(folder / "probe.lock", blocking=False):
+            return False
+    except Timeout:
+        return True
 
 
 def _disks(placement: Placement) -> list[tuple[str, Path]]:
@@ -171,12 +84,13 @@ def _disks(placement: Placement) -> list[tuple[str, Path]]:
 
 
 def _space(name: str, path: Path) -> Finding:
-    usage = shutil.disk_usage(path)
+    usage, system = shutil.disk_usage(path), os.statvfs(path)
     text = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB free at {path}"
+    fix = "`atlas gc` lists what nothing needs; `atlas plan` estimates a study"
     if usage.free < _LITTLE_SPACE:
-        return Finding(
-            name, "note", text, "`atlas gc` lists what nothing needs; `atlas plan` estimates a study"
-        )
+        return Finding(name, "note", text, fix)
+    if system.f_files and system.f_favail < _FEW_FILES:  # some file systems do not count files
+        return Finding(name, "note", f"{text}, but room for {system.f_favail} more files alone", fix)
     return Finding(name, "ok", text)
 
 
@@ -185,26 +99,42 @@ def _existing(path: Path) -> Path:
     return next(each for each in (path, *path.parents) if each.is_dir())
 
 
-def _server(url: str) -> Finding:
+def server_finding(url: str, client: str | None) -> Finding:
+    """Whether Prefect's server answers, and whether it is as new as the client here."""
+    subject, base = "prefect server", url.rstrip("/")
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=2.0)
+        answer = httpx.get(f"{base}/health", timeout=2.0)
         answer.raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        reason = str(error) or type(error).__name__
-        return Finding(
-            "prefect server",
-            "note",
-            f"{url} does not answer ({reason})",
-            "`make serve`; `atlas run` needs none",
-        )
-    return Finding("prefect server", "ok", url)
+        number = str(httpx.get(f"{base}/admin/version", timeout=2.0).raise_for_status().json())
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        what = f"{url} does not answer ({_reason(error)})"
+        return Finding(subject, "note", what, "`make serve`; `atlas run` needs none")
+    if client is not None and _older(number, client):
+        what = f"{url} has version {number}, older than the client's {client}, which it may not understand"
+        return Finding(subject, "note", what, f"pip install 'prefect>={client}' where the server runs")
+    return Finding(subject, "ok", f"{url}, version {number}")
 
 
-def _hub(url: str) -> Finding:
+def _older(one: str, other: str) -> bool:
     try:
-        httpx.head(url, timeout=4.0)
+        return Version(one) < Version(other)
+    except InvalidVersion:
+        return False
+
+
+def hub_finding(url: str, offline: str) -> Finding:
+    """Whether weights can be fetched."""
+    fix = "give `backbone.weights` a local file; the demo studies need no network"
+    if offline.strip().upper() in ("1", "ON", "YES", "TRUE"):
+        return Finding(
+            "model hub", "note", f"HF_HUB_OFFLINE={offline}: only weights that are cached are found", fix
+        )
+    try:
+        httpx.head(url, timeout=4.0, follow_redirects=True).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        reason = str(error) or type(error).__name__
-        fix = "give `backbone.weights` a local file; the demo studies need no network"
-        return Finding("model hub", "note", f"{url} cannot be reached ({reason})", fix)
+        return Finding("model hub", "note", f"{url} cannot be reached ({_reason(error)})", fix)
     return Finding("model hub", "ok", url)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,4 +1,4 @@
-"""doctor, gc and store verify."""
+"""gc and store verify."""
 
 import os
 import shutil
@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from atlas_core.cli import app
 from atlas_core.config import StudyConfig
-from atlas_core.operations.doctor import BAD_PAIRS, examine, package_findings
 from atlas_core.operations.garbage import garbage, needed_by, remove
 from atlas_core.operations.verify import check_artifacts
 from atlas_core.store import Store, hostname
@@ -109,32 +108,3 @@ def test_the_verify_command_says_what_is_damaged_and_removes_it_when_asked(world
     assert CliRunner().invoke(app, [*verify, "--delete-damaged"]).exit_code == 0
     assert CliRunner().invoke(app, verify).exit_code == 0
     assert world.run().made == [victim.name]
-
-
-def test_doctor_names_versions_that_do_not_work_together() -> None:
-    installed = {"prefect": "3.8.8", "fastapi": "0.151.0"}
-    found = [each for each in package_findings(installed.get) if each.subject == "versions"]
-    assert [each.state for each in found] == ["bad"]
-    assert BAD_PAIRS[0].fix in found[0].fix
-    assert not [
-        each for each in package_findings({**installed, "prefect": "3.9.0"}.get) if each.subject == "versions"
-    ]
-
-
-def test_doctor_finds_this_machine_able_to_run_a_study(world: TinyWorld) -> None:
-    findings = list(examine(world.placement, network=False))
-    assert {each.subject for each in findings} >= {
-        "python",
-        "packages",
-        "device",
-        "store",
-        "disk of the store",
-    }
-    assert [each for each in findings if each.state == "bad"] == []
-
-
-def test_doctor_says_that_a_server_does_not_answer(world: TinyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    notes = {each.subject for each in examine(world.placement) if each.state == "note"}
-    assert {"prefect server", "model hub"} <= notes

@@ -58,7 +58,10 @@ def gc(
     if delete:
         remove(artifacts, pieces)
     done = "removed" if delete else "would be removed (atlas gc --delete)" if pieces else "to remove"
-    out.print(f"{len(pieces)} pieces, {size:.2f} MB {done}; {len(studies)} studies were asked what they need")
+    out.print(
+        f"{len(pieces)} pieces, {size:.2f} MB {done}; {len(studies)} studies were asked what they need",
+        soft_wrap=True,
+    )
 
 
 @store_app.command("verify")

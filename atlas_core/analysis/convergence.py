@@ -20,8 +20,8 @@ from atlas_core.features.atomic import replacing
 from atlas_core.labels.base import SOURCES, LabelBatch, TargetSource
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.labels.schedule import Supervisor
-from atlas_core.methods.base import Classes, parse_options
 from atlas_core.methods.coop import CoOp
+from atlas_core.methods.traits.base import Classes, parse_options
 from atlas_core.store import Store
 from atlas_core.training.data import TrainingData
 from atlas_core.training.loop import EpochCurve, train

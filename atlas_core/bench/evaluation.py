@@ -18,7 +18,8 @@ from atlas_core.bench.clocks import cpu_seconds, one_thread, peak_gigabytes
 from atlas_core.bench.training_step import random_clip
 from atlas_core.evaluation.predictions import prediction_rows
 from atlas_core.features.cache import read_features, write_features
-from atlas_core.methods.base import Classes, PromptMethod, parse_options
+from atlas_core.methods.base import PromptMethod
+from atlas_core.methods.traits.base import Classes, parse_options
 from atlas_core.methods.zero_shot import ZeroShot
 from atlas_core.stages.evaluate import test_logits
 from atlas_core.training.randomness import stream

@@ -26,12 +26,13 @@ from atlas_core.bench.text_tower import FLOWERS, LAND_USE
 from atlas_core.labels.base import FrozenTargets
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.labels.schedule import Supervisor
-from atlas_core.methods.base import Classes, PromptMethod, parse_options
+from atlas_core.methods.base import PromptMethod
 from atlas_core.methods.cocoop import CoCoOp
 from atlas_core.methods.coop import CoOp
 from atlas_core.methods.maple import MaPLe
 from atlas_core.methods.promptsrc import PromptSRC
 from atlas_core.methods.registry import METHODS
+from atlas_core.methods.traits.base import Classes, parse_options
 from atlas_core.methods.visual import split_prompts
 from atlas_core.training.data import TrainingData
 from atlas_core.training.loop import train

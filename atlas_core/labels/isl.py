@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
-
 from atlas_core.labels.base import (
     FrozenTargets,
     LabelBatch,
@@ -17,6 +15,8 @@ from atlas_core.labels.base import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from atlas_core.labels.config import SupervisionConfig
 
 

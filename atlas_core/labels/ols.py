@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from atlas_core.labels.base import FrozenTargets, LabelBatch, SourceOptions, TargetSource, check_state
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from atlas_core.labels.config import SupervisionConfig
 
 
@@ -47,6 +48,8 @@ class OnlineSmoothing(TargetSource):
     Options: ClassVar[type[SourceOptions]] = OnlineOptions
 
     def __init__(self, config: SupervisionConfig, frozen: FrozenTargets) -> None:
+        import torch
+
         super().__init__(config, frozen)
         self._constants = OnlineOptions.model_validate(config.options)
         C = frozen.n_classes
@@ -72,6 +75,8 @@ class OnlineSmoothing(TargetSource):
         self._counts.index_add_(0, batch.labels, correct)
 
     def end_epoch(self) -> None:
+        import torch
+
         seen = (self._counts > 0)[:, None]
         matrix = torch.where(seen, self._sums / self._counts.clamp(min=1)[:, None], 1 / self.n_classes)
         if self._constants.freeze_above is not None:
@@ -97,6 +102,8 @@ class OnlineSmoothing(TargetSource):
     def _move_to(self, place: torch.device) -> None:
         if self._matrix.device == place:
             return
+        import torch
+
         dtype = torch.float32 if place.type == "mps" else torch.float64  # Apple GPUs have no float64
         self._matrix = self._matrix.to(place, dtype)
         self._sums = self._sums.to(place, dtype)

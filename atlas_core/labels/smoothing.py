@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor
-
 from atlas_core.errors import AtlasError
 from atlas_core.labels.base import (
     FrozenTargets,
@@ -18,6 +15,8 @@ from atlas_core.labels.base import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from atlas_core.labels.config import SupervisionConfig
 
 
@@ -46,6 +45,8 @@ class UniformSmoothing(TargetSource):
             raise AtlasError("label smoothing over the other classes with one class", expected="two or more")
 
     def target(self, batch: LabelBatch) -> Tensor:
+        import torch
+
         mix, C = required_mix(self.mix), self.n_classes
         labels = batch.labels
         if not self._others_only:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn import functional as F
 
 from atlas_core.errors import AtlasError
 from atlas_core.labels.base import FrozenTargets, LabelBatch, LabelSource, SourceOptions, at_least_single
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from atlas_core.labels.config import SupervisionConfig
 
 
@@ -52,6 +51,9 @@ class VirtualTeacher(LabelSource):
             raise AtlasError("a virtual teacher over one class", expected="two or more classes")
 
     def loss(self, logits: Tensor, batch: LabelBatch) -> Tensor:
+        import torch
+        from torch.nn import functional as F
+
         c, logits = self._constants, at_least_single(logits)
         log_student = logits.log_softmax(-1)
         others = torch.full_like(logits, (1 - c.a) / (self.n_classes - 1))
@@ -94,6 +96,8 @@ class SelfTeacher(LabelSource):
                 expected="the logits of a run of the same method with one_hot",
                 fix="train that run first and pass its logits in LabelBatch.teacher_logits",
             )
+        from torch.nn import functional as F
+
         c, logits = self._constants, at_least_single(logits)
         log_student = (logits / c.T).log_softmax(-1)
         teacher = (batch.teacher_logits.detach().to(logits.dtype) / c.T).softmax(-1)

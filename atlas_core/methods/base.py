@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from atlas_core.backbone.clip import FrozenClip, normalise
 from atlas_core.errors import AtlasError
+from atlas_core.methods.traits.base import (
+    Classes,
+    MethodOptions,
+    MethodTraits,
+    TextReference,
+    parse_options,
+)
+
+# All that a method's author needs, from one place.
+__all__ = [
+    "Batch",
+    "Classes",
+    "CrossEntropy",
+    "Encoder",
+    "MethodOptions",
+    "MethodTraits",
+    "Predictor",
+    "PromptMethod",
+    "TextReference",
+    "parse_options",
+]
 
 # (logits [B, C]) → scalar: the run's supervision. A stacked batch of n·B rows repeats the labels n times.
 CrossEntropy = Callable[[Tensor], Tensor]
@@ -20,62 +38,6 @@ Predictor = Callable[[Tensor], Tensor]
 # Images (raw features [B, D], or pixels [B, 3, H, W]) → raw image features [B, D] and class features [C, D]
 # ([B, C, D] where they depend on the image).
 Encoder = Callable[[Tensor], tuple[Tensor, Tensor]]
-
-
-class MethodOptions(BaseModel):
-    """Options of a method; each method adds its own."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-@dataclass(frozen=True)
-class TextReference:
-    """Frozen text features that a method compares with or learns from.
-
-    Attributes:
-        templates: Hand-written templates with `{}` for the class name; several are averaged.
-        normalise_each: Normalise every template's feature before averaging (zero-shot ensembles do, PromptSRC
-            does not).
-        keep_each: Keep one feature a template, [K, C, D], instead of the average [C, D].
-        sentences_file: JSON of sentences by class name that take the templates' place (`read_sentences`).
-    """
-
-    templates: tuple[str, ...]
-    normalise_each: bool = True
-    keep_each: bool = False
-    sentences_file: Path | None = None
-
-    @property
-    def label(self) -> str:
-        """Part of a node's name: the template itself, or how many there are, or that there are sentences."""
-        prompts = self.templates[0] if len(self.templates) == 1 else f"{len(self.templates)} templates"
-        prompts = prompts if self.sentences_file is None else "sentences"
-        return (
-            prompts.replace("/", "-")
-            + ("" if self.normalise_each else ", raw")
-            + (", each" if self.keep_each else "")
-        )
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The classes that a method classifies among.
-
-    Attributes:
-        names: Class names as they stand in a prompt, [C].
-        templates: The dataset's templates by method family ("coop" is always there).
-        trained: Whether these are the classes that the method was trained on.
-    """
-
-    names: tuple[str, ...]
-    templates: Mapping[str, str]
-    trained: bool = True
-
-    def template(self, family: str) -> str:
-        return self.templates.get(family, self.templates["coop"])
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 @dataclass(frozen=True)
@@ -102,31 +64,14 @@ class Batch:
     step: int
 
 
-class PromptMethod(nn.Module):
+class PromptMethod(MethodTraits, nn.Module):
     """A prompt-tuning method over a frozen CLIP.
 
-    A sub-class sets the class attributes, makes its `nn.Parameter`s in `__init__`, and gives `encoder`, with
+    A sub-class has its traits, makes its `nn.Parameter`s in `__init__`, and gives `encoder`, with
     `regulariser` where its loss has more than the cross-entropy; `loss` and `predictor` follow from these. A
     method of another form overrides those two instead. Frozen tensors are kept outside the parameters, so
     `learned_state` is what a checkpoint holds.
-
-    Attributes:
-        image_input: "features" when the image tower stays as it is (training reads cached features),
-            "pixels" when the method puts prompts into it.
-        augmentation: How training views are drawn.
-        views_per_step: Views of each image that a step needs.
-        stackable: Whether runs of it may train as one stack: its step is CoOp's (atlas_core/training/stack.py).
-        defaults_file: The YAML of constants beside the method.
-        Options: Pydantic model of the method's options.
     """
-
-    image_input: ClassVar[Literal["features", "pixels"]] = "features"
-    augmentation: ClassVar[Literal["random_resized_crop", "randaugment"]] = "random_resized_crop"
-    views_per_step: ClassVar[int] = 1
-    learns: ClassVar[bool] = True
-    stackable: ClassVar[bool] = False
-    defaults_file: ClassVar[Path]
-    Options: ClassVar[type[MethodOptions]] = MethodOptions
 
     def __init__(
         self,
@@ -142,11 +87,6 @@ class PromptMethod(nn.Module):
         self.classes = classes
         self.options = options
         self.reference = reference
-
-    @classmethod
-    def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference | None:
-        """The frozen text features that the method needs as `reference`, or None."""
-        return None
 
     def encoder(self) -> Encoder:
         """A function from images to raw features; what does not depend on the images is computed here, once.
@@ -233,20 +173,3 @@ class PromptMethod(nn.Module):
         f = normalise(image_features).to(g.dtype)
         product = f @ g.T if g.ndim == 2 else torch.einsum("bd,bcd->bc", f, g)
         return self.clip.logit_scale * product
-
-
-def parse_options(method: type[PromptMethod], raw: Mapping[str, Any]) -> MethodOptions:
-    """Validate a method's options.
-
-    Raises:
-        AtlasError: An unknown option or a value of the wrong kind.
-    """
-    try:
-        return method.Options.model_validate(dict(raw))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise AtlasError(
-            f"option {'.'.join(map(str, first['loc']))!r} of method {method.__name__}: {first['msg']}",
-            expected=f"options among {', '.join(method.Options.model_fields) or '(none)'}",
-            fix="correct it under `methods:` in the study",
-        ) from error

@@ -3,48 +3,26 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
-from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from atlas_core.backbone.clip import FrozenClip, normalise
 from atlas_core.backbone.text import PromptLayout, build_layout, embed_tokens, encode_prompts
-from atlas_core.methods.base import Classes, Encoder, MethodOptions, PromptMethod
+from atlas_core.methods.base import Encoder, PromptMethod
 from atlas_core.methods.layers import linear
 from atlas_core.methods.prompts import context_tokens, placeholder, prompt_tokens, random_context, words
+from atlas_core.methods.traits.base import Classes, MethodOptions
+from atlas_core.methods.traits.cocoop import CoCoOpOptions, CoCoOpTraits
 
 
-class CoCoOpOptions(MethodOptions):
-    """Options of CoCoOp.
-
-    Attributes:
-        n_ctx: Context vectors M; the number of words of `ctx_init` wins where that is given.
-        ctx_init: Words whose embeddings the context starts from; empty for random N(0, 0.02²).
-        reduction: The meta-net's hidden layer has D // reduction units.
-        text_chunk: Prompts (one an image and class) encoded at a time with recomputation in the backward
-            pass; None for all at once.
-        prediction_chunk: Prompts encoded at a time in prediction, whole images at least.
-    """
-
-    n_ctx: int = Field(4, ge=1, le=64)
-    ctx_init: str = "a photo of a"
-    reduction: int = Field(16, ge=1)
-    text_chunk: int | None = Field(None, ge=1)
-    prediction_chunk: int = Field(1024, ge=1)
-
-
-class CoCoOp(PromptMethod):
+class CoCoOp(CoCoOpTraits, PromptMethod):
     """z_ic = s·f_i·g_c(ctx + π(f_i)) with π(f) = W₂·relu(W₁·f) of the normalised f.
 
     Every image has class features of its own. What does not depend on the class is computed once an image:
     the start token and the context are one prefix of the text tower for all C prompts of that image.
     """
 
-    defaults_file = Path(__file__).with_suffix(".yaml")
-    Options: ClassVar[type[CoCoOpOptions]] = CoCoOpOptions
     options: CoCoOpOptions
 
     def __init__(

@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.text import build_layout, encode_prompts
 from atlas_core.errors import AtlasError
-from atlas_core.methods.base import Classes, Encoder, MethodOptions, PromptMethod
-from atlas_core.methods.prompts import (
-    Position,
-    context_tokens,
-    placeholder,
-    prompt_tokens,
-    random_context,
-    words,
-)
+from atlas_core.methods.base import Encoder, PromptMethod
+from atlas_core.methods.prompts import context_tokens, placeholder, prompt_tokens, random_context, words
+from atlas_core.methods.traits.base import Classes, MethodOptions
+from atlas_core.methods.traits.coop import CoOpOptions, CoOpTraits
 
 
-class CoOpOptions(MethodOptions):
-    """Options of CoOp.
-
-    Attributes:
-        n_ctx: Context vectors M; the number of words of `ctx_init` wins where that is given.
-        ctx_init: Words whose embeddings the context starts from; empty for random N(0, 0.02²).
-        position: Where the class name stands.
-        class_specific: One context a class; such a context cannot be used with other classes.
-        text_chunk: Classes encoded at a time with recomputation in the backward pass; None for all at once.
-    """
-
-    n_ctx: int = Field(16, ge=1, le=64)
-    ctx_init: str = ""
-    position: Position = "end"
-    class_specific: bool = False
-    text_chunk: int | None = Field(None, ge=1)
-
-
-class CoOp(PromptMethod):
+class CoOp(CoOpTraits, PromptMethod):
     """Learned context vectors in the text prompt."""
 
-    stackable = True
-    defaults_file = Path(__file__).with_suffix(".yaml")
-    Options: ClassVar[type[CoOpOptions]] = CoOpOptions
     options: CoOpOptions
 
     def __init__(

@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from atlas_core.backbone.clip import FrozenClip
-from atlas_core.methods.base import Batch, Classes, CrossEntropy, MethodOptions, TextReference
-from atlas_core.methods.imagenet_templates import SIXTY_TEMPLATES
+from atlas_core.methods.base import Batch, CrossEntropy
 from atlas_core.methods.layers import linear
-from atlas_core.methods.maple import MaPLe, MaPLeOptions
+from atlas_core.methods.maple import MaPLe
+from atlas_core.methods.traits.base import Classes, MethodOptions
+from atlas_core.methods.traits.coprompt import CoPromptOptions, CoPromptTraits
 from atlas_core.training.randomness import stream
 
 _REDUCTION = 4  # trainers/coprompt.py: Adapter(512, 4)
 
 
-class CoPromptOptions(MaPLeOptions):
-    """Options of CoPrompt beyond those of MaPLe.
-
-    Attributes:
-        weight: W, of both consistency terms.
-        image_adapter, text_adapter: Share m of the adapter in m·A(x) + (1 − m)·x.
-        sentences_file: JSON of sentences by class name, as the authors publish from GPT-3. Without it the
-            sixty ImageNet templates stand in. The path is no part of a key: the file's content is.
-    """
-
-    weight: float = Field(1.0, ge=0)
-    image_adapter: float = Field(0.1, ge=0, le=1)
-    text_adapter: float = Field(0.2, ge=0, le=1)
-    sentences_file: Path | None = Field(None, exclude=True)
-
-
-class CoPrompt(MaPLe):
+class CoPrompt(CoPromptTraits, MaPLe):
     """MaPLe's coupled prompts, an adapter behind each tower, and consistency with the frozen model.
 
     Learned: MaPLe's parameters and two adapters Linear(D, D/4) – ReLU – Linear(D/4, D) – ReLU without biases.
     `reference` [K, C, D] holds the frozen features of K sentences a class.
     """
 
-    augmentation = "randaugment"
-    views_per_step = 2
-    defaults_file = Path(__file__).with_suffix(".yaml")
-    Options: ClassVar[type[CoPromptOptions]] = CoPromptOptions
     options: CoPromptOptions
 
     def __init__(
@@ -62,15 +39,6 @@ class CoPrompt(MaPLe):
         self.adapt_image = Adapter(clip.embed_dim, generator).to(clip.device)
         self.adapt_text = Adapter(clip.embed_dim, generator).to(clip.device)
         self.sentence_seed = int(torch.randint(2**31, (), generator=generator))
-
-    @classmethod
-    def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference | None:
-        assert isinstance(options, CoPromptOptions)
-        if not classes.trained:
-            return None
-        if options.sentences_file is None:
-            return TextReference(SIXTY_TEMPLATES, keep_each=True)
-        return TextReference((), keep_each=True, sentences_file=options.sentences_file)
 
     def text_features(self) -> Tensor:
         return blend(super().text_features(), self.adapt_text, self.options.text_adapter)

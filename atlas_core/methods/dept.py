@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from atlas_core.backbone.clip import FrozenClip
-from atlas_core.methods.base import Batch, Classes, CrossEntropy, MethodOptions, Predictor, PromptMethod
-from atlas_core.methods.cocoop import CoCoOp, CoCoOpOptions
-from atlas_core.methods.coop import CoOp, CoOpOptions
-from atlas_core.methods.kgcoop import KgCoOp, KgCoOpOptions
+from atlas_core.methods.base import Batch, CrossEntropy, Predictor, PromptMethod
+from atlas_core.methods.cocoop import CoCoOp
+from atlas_core.methods.coop import CoOp
+from atlas_core.methods.kgcoop import KgCoOp
 from atlas_core.methods.layers import FeatureModulation, linear
-from atlas_core.methods.maple import MaPLe, MaPLeOptions
+from atlas_core.methods.maple import MaPLe
+from atlas_core.methods.traits.base import Classes, MethodOptions
+from atlas_core.methods.traits.dept import (
+    DePTCoCoOpOptions,
+    DePTCoCoOpTraits,
+    DePTCoOpOptions,
+    DePTCoOpTraits,
+    DePTKgCoOpOptions,
+    DePTKgCoOpTraits,
+    DePTMaPLeOptions,
+    DePTMaPLeTraits,
+    DePTOptions,
+    DePTTraits,
+)
 
 
-class DePTOptions(MethodOptions):
-    """What DePT adds to its host's options.
-
-    Attributes:
-        linear_weight: w, the linear head's share of the cross-entropy.
-        prediction_weight: The linear head's share of the logits of trained classes; None: the same w. 1 is
-            the published code's TEST_TIME_FUSION off, 0 the host's logits alone.
-    """
-
-    linear_weight: float = Field(0.7, ge=0, le=1)
-    prediction_weight: float | None = Field(None, ge=0, le=1)
-
-
-class DePT(PromptMethod):
+class DePT(DePTTraits, PromptMethod):
     """Channel-adjusted transfer beside a host method's own logits.
 
     Used as the first base beside a host: `class DePTCoOp(DePT, CoOp)`. The host gives `encoder` and, where it
@@ -43,7 +40,6 @@ class DePT(PromptMethod):
     Trained classes are predicted by (1 − w)·z + w·(A·FiLM_v(f) + b), others by z: they have no head.
     """
 
-    stackable = False  # its loss has a part of its own, whatever the host
     options: DePTOptions
 
     def __init__(
@@ -123,51 +119,25 @@ def rows_of(names: Sequence[str], trained: Sequence[str]) -> list[int] | None:
     return rows
 
 
-class DePTCoOpOptions(DePTOptions, CoOpOptions):
-    """CoOp's options and DePT's."""
-
-
-class DePTCoOp(DePT, CoOp):
+class DePTCoOp(DePTCoOpTraits, DePT, CoOp):
     """DePT over CoOp."""
 
-    defaults_file = Path(__file__).with_name("dept_coop.yaml")
-    Options: ClassVar[type[DePTCoOpOptions]] = DePTCoOpOptions
     options: DePTCoOpOptions
 
 
-class DePTKgCoOpOptions(DePTOptions, KgCoOpOptions):
-    """KgCoOp's options and DePT's; its λ is 2 here."""
-
-    weight: float = Field(2.0, ge=0)
-
-
-class DePTKgCoOp(DePT, KgCoOp):
+class DePTKgCoOp(DePTKgCoOpTraits, DePT, KgCoOp):
     """DePT over KgCoOp."""
 
-    defaults_file = Path(__file__).with_name("dept_kgcoop.yaml")
-    Options: ClassVar[type[DePTKgCoOpOptions]] = DePTKgCoOpOptions
     options: DePTKgCoOpOptions
 
 
-class DePTCoCoOpOptions(DePTOptions, CoCoOpOptions):
-    """CoCoOp's options and DePT's."""
-
-
-class DePTCoCoOp(DePT, CoCoOp):
+class DePTCoCoOp(DePTCoCoOpTraits, DePT, CoCoOp):
     """DePT over CoCoOp."""
 
-    defaults_file = Path(__file__).with_name("dept_cocoop.yaml")
-    Options: ClassVar[type[DePTCoCoOpOptions]] = DePTCoCoOpOptions
     options: DePTCoCoOpOptions
 
 
-class DePTMaPLeOptions(DePTOptions, MaPLeOptions):
-    """MaPLe's options and DePT's."""
-
-
-class DePTMaPLe(DePT, MaPLe):
+class DePTMaPLe(DePTMaPLeTraits, DePT, MaPLe):
     """DePT over MaPLe: the head reads the features of the prompted towers."""
 
-    defaults_file = Path(__file__).with_name("dept_maple.yaml")
-    Options: ClassVar[type[DePTMaPLeOptions]] = DePTMaPLeOptions
     options: DePTMaPLeOptions

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from atlas_core.backbone.clip import FrozenClip
-from atlas_core.methods.base import Classes, MethodOptions
 from atlas_core.methods.prompts import random_context
+from atlas_core.methods.traits.base import Classes, MethodOptions
+from atlas_core.methods.traits.ivlp import IVLPOptions, IVLPTraits
 from atlas_core.methods.visual import (
     VisualMethod,
-    VisualOptions,
     clamp_depth,
     initial_text_prompts,
     place_text_prompts,
@@ -22,32 +18,12 @@ from atlas_core.methods.visual import (
 )
 
 
-class IVLPOptions(VisualOptions):
-    """Options of IVLP.
-
-    Attributes:
-        n_ctx_text: Text prompts in each prompted block; they start from the first tokens of `ctx_init`, whose
-            further tokens stay in the prompt as they are.
-        n_ctx_vision: Visual prompts in each prompted block.
-        ctx_init: Initial words; empty for random N(0, 0.02²).
-        depth_text, depth_vision: Prompted blocks; all blocks of a tower that has fewer.
-    """
-
-    n_ctx_text: int = Field(2, ge=1, le=64)
-    n_ctx_vision: int = Field(2, ge=1, le=256)
-    ctx_init: str = "a photo of a"
-    depth_text: int = Field(12, ge=1)
-    depth_vision: int = Field(12, ge=1)
-
-
-class IVLP(VisualMethod):
+class IVLP(IVLPTraits, VisualMethod):
     """Deep prompts in the text and in the image tower, independent of each other.
 
     Learned: `text_prompts` [Jt, n, Wt] and `visual_prompts` [Jv, m, Wv].
     """
 
-    defaults_file = Path(__file__).with_suffix(".yaml")
-    Options: ClassVar[type[IVLPOptions]] = IVLPOptions
     options: IVLPOptions
 
     def __init__(

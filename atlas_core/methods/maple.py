@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from atlas_core.backbone.clip import FrozenClip
-from atlas_core.methods.base import Classes, MethodOptions
 from atlas_core.methods.layers import linear
+from atlas_core.methods.traits.base import Classes, MethodOptions
+from atlas_core.methods.traits.maple import MaPLeOptions, MaPLeTraits
 from atlas_core.methods.visual import (
     VisualMethod,
-    VisualOptions,
     clamp_depth,
     initial_text_prompts,
     place_text_prompts,
@@ -22,30 +18,13 @@ from atlas_core.methods.visual import (
 )
 
 
-class MaPLeOptions(VisualOptions):
-    """Options of MaPLe.
-
-    Attributes:
-        n_ctx: Prompts n in each prompted block. They start from the first n tokens of `ctx_init`; its further
-            tokens stay in the prompt as they are.
-        ctx_init: Initial words; empty for random N(0, 0.02²).
-        depth: Prompted blocks J of both towers; all blocks of the shallower tower if it has fewer.
-    """
-
-    n_ctx: int = Field(2, ge=1, le=64)
-    ctx_init: str = "a photo of a"
-    depth: int = Field(9, ge=1)
-
-
-class MaPLe(VisualMethod):
+class MaPLe(MaPLeTraits, VisualMethod):
     """Deep text prompts coupled to visual prompts by one linear map a block.
 
     Learned: `text_prompts` [J, n, Wt], `coupling_weight` [J, Wv, Wt] and `coupling_bias` [J, Wv]; the visual
     prompts are `text_prompts[j] · coupling_weight[j]ᵀ + coupling_bias[j]` (section 3.3, eq. 6).
     """
 
-    defaults_file = Path(__file__).with_suffix(".yaml")
-    Options: ClassVar[type[MaPLeOptions]] = MaPLeOptions
     options: MaPLeOptions
 
     def __init__(

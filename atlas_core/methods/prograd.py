@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from atlas_core.errors import AtlasError
-from atlas_core.methods.base import Batch, Classes, CrossEntropy, MethodOptions, TextReference
-from atlas_core.methods.coop import CoOp, CoOpOptions
+from atlas_core.methods.base import Batch, CrossEntropy
+from atlas_core.methods.coop import CoOp
 from atlas_core.methods.prompts import context_tokens, placeholder, random_context, words
+from atlas_core.methods.traits.prograd import ProGradOptions, ProGradTraits
 
 
-class ProGradOptions(CoOpOptions):
-    """CoOp's options (whose `ctx_init` is not used), and ProGrad's own.
-
-    Attributes:
-        initial: `template`: zeros, then the words in front of the name in the data set's ProGrad template;
-            `random`: N(0, 0.02²), as CoOp.
-        projection: λ, how much of the conflicting part of the gradient is taken away.
-        temperature: T of the distillation loss.
-    """
-
-    initial: Literal["template", "random"] = "template"
-    projection: float = Field(1.0, ge=0)
-    temperature: float = Field(1.0, gt=0)
-
-
-class ProGrad(CoOp):
+class ProGrad(ProGradTraits, CoOp):
     """CoOp with the cross-entropy's gradient projected where it conflicts with the zero-shot model's.
 
     The loss is the cross-entropy alone. L_kl = −T²·mean_i Σ_c softmax(zᵗ/T)_c · log softmax(z/T)_c, with the
     zero-shot logits zᵗ of the same features, only steers: see `project`.
     """
 
-    stackable = False
-    defaults_file = Path(__file__).with_suffix(".yaml")
-    Options: ClassVar[type[ProGradOptions]] = ProGradOptions
     options: ProGradOptions
     distillation: Tensor
-
-    @classmethod
-    def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference:
-        return TextReference((classes.template("prograd"),))
 
     def prompt_prefix(self) -> str:
         if self.options.initial == "random":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,8 +10,8 @@ from torch import Tensor
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.text import end_positions
 from atlas_core.errors import AtlasError
+from atlas_core.methods.traits.base import Position
 
-Position = Literal["end", "middle", "front"]
 CONTEXT_STD = 0.02  # of CoOp and all its successors (trainers/coop.py)
 
 

@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from atlas_core.backbone.clip import normalise
 from atlas_core.backbone.image import forward_prompted_and_frozen
-from atlas_core.methods.base import Batch, Classes, CrossEntropy, MethodOptions, TextReference
-from atlas_core.methods.imagenet_templates import SIXTY_TEMPLATES
-from atlas_core.methods.ivlp import IVLP, IVLPOptions
+from atlas_core.methods.base import Batch, CrossEntropy
+from atlas_core.methods.ivlp import IVLP
+from atlas_core.methods.traits.promptsrc import PromptSRCOptions, PromptSRCTraits
 from atlas_core.methods.visual import split_prompts
 
 
-class PromptSRCOptions(IVLPOptions):
-    """Options of PromptSRC beyond those of IVLP.
-
-    Attributes:
-        text_weight: λ₁ of mean |g − g⁰| over classes and dimensions.
-        image_weight: λ₂ of mean |f − f⁰| over images and dimensions.
-        logit_weight: Factor of the Kullback-Leibler term.
-        frozen_features: Where f⁰ comes from: "cached" reads the features of the same view, "computed" runs
-            the frozen tower again, which only matters where the cache is in half precision.
-    """
-
-    n_ctx_text: int = Field(4, ge=1, le=64)
-    n_ctx_vision: int = Field(4, ge=1, le=256)
-    depth_text: int = Field(9, ge=1)
-    depth_vision: int = Field(9, ge=1)
-    text_weight: float = Field(25.0, ge=0)
-    image_weight: float = Field(10.0, ge=0)
-    logit_weight: float = Field(1.0, ge=0)
-    frozen_features: Literal["cached", "computed"] = "cached"
-
-
-class PromptSRC(IVLP):
+class PromptSRC(PromptSRCTraits, IVLP):
     """Independent deep prompts with self-regularising constraints and Gaussian weight averaging.
 
     `reference` [C, D] is g⁰, the normalised mean of the un-normalised features of 60 templates. The averaging
     (section 3.3) is the recipe's `average`.
     """
 
-    defaults_file = Path(__file__).with_suffix(".yaml")
-    Options: ClassVar[type[PromptSRCOptions]] = PromptSRCOptions
     options: PromptSRCOptions
-
-    @classmethod
-    def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference | None:
-        # Prediction does without it, so it is not made for classes that are only predicted.
-        return TextReference(SIXTY_TEMPLATES, normalise_each=False) if classes.trained else None
 
     def loss(self, batch: Batch, cross_entropy: CrossEntropy) -> tuple[Tensor, Tensor]:
         """Cross-entropy + λ₁ mean|g − g⁰| + λ₂ mean|f − f⁰| + KL(p⁰ ‖ p) / (B·C), eqs. 4 to 6."""

@@ -1,13 +1,19 @@
-"""The methods by name; importing this loads none of them."""
+"""The methods by name, and their traits; importing this loads none of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from atlas_core.registry import Registry
 
 if TYPE_CHECKING:
     from atlas_core.methods.base import PromptMethod
+    from atlas_core.methods.traits.base import MethodTraits
+
+_HERE = "atlas_core.methods."
+# Name → (module, class) of this package's own methods; "coop:CoOp" has its traits in "traits.coop:CoOpTraits".
+_OWN: dict[str, tuple[str, str]] = {}
 
 METHODS: Registry[type[PromptMethod]] = Registry("method", "atlas.methods")
 for _name, _target, _summary in (
@@ -27,4 +33,18 @@ for _name, _target, _summary in (
     ("ivlp", "ivlp:IVLP", "deep prompts in both towers, independent of each other"),
     ("vpt", "vpt:VPT", "prompts in the image tower alone, shallow or deep"),
 ):
-    METHODS.add_lazy(_name, f"atlas_core.methods.{_target}", _summary)
+    METHODS.add_lazy(_name, _HERE + _target, _summary)
+    _module, _, _class = _target.partition(":")
+    _OWN[_name] = (_module, _class)
+
+
+def method_traits(name: str) -> type[MethodTraits]:
+    """The traits of the method of that name: what planning needs, without importing torch for a method of this package.
+
+    Raises:
+        AtlasError: No such name; the message suggests the nearest ones.
+    """
+    module, kind = _OWN.get(name, ("", ""))
+    if METHODS.module(name) != _HERE + module:  # of another package, or registered in place of one of ours
+        return METHODS.get(name)
+    return cast("type[MethodTraits]", getattr(import_module(f"{_HERE}traits.{module}"), f"{kind}Traits"))

@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.text import build_layout, embed_tokens, encode_prompts
 from atlas_core.errors import AtlasError
-from atlas_core.methods.base import Classes, Encoder, MethodOptions, PromptMethod, TextReference
+from atlas_core.methods.base import Encoder, PromptMethod
 from atlas_core.methods.kgcoop import distance_to_reference
 from atlas_core.methods.layers import linear
 from atlas_core.methods.prompts import context_tokens, placeholder, random_context, words
+from atlas_core.methods.traits.base import Classes, MethodOptions
+from atlas_core.methods.traits.tcp import TCPOptions, TCPTraits
 
 _PLACES = placeholder(4)  # how the published prompts mark the context's places
 
 
-class TCPOptions(MethodOptions):
-    """Options of TCP.
-
-    Attributes:
-        n_ctx: Context vectors M, and class-aware vectors that take their places.
-        ctx_init: Words whose embeddings the context starts from; empty for random N(0, 0.02²).
-        inject_at: Text block (0-based) at whose input the class-aware vectors replace the context; None for
-            two thirds of the tower, which is 8 of CLIP's 12.
-        reduction: The class-aware network's hidden layer has D // reduction units.
-        weight: λ of the distance to the hand-written prompts.
-        text_chunk: Classes encoded at a time with recomputation in the backward pass; None for all at once.
-    """
-
-    n_ctx: int = Field(4, ge=1, le=64)
-    ctx_init: str = ""
-    inject_at: int | None = Field(None, ge=1)
-    reduction: int = Field(4, ge=1)
-    weight: float = Field(8.0, ge=0)
-    text_chunk: int | None = Field(None, ge=1)
-
-
-class TCP(PromptMethod):
+class TCP(TCPTraits, PromptMethod):
     """KgCoOp's loss, with T_c = W₂·quickgelu(W₁·g⁰_c) in place of the context from block 8 on.
 
     Below that block the start token and the context are the same for every class and computed once; from it
     on the context's positions belong to their class.
     """
 
-    defaults_file = Path(__file__).with_suffix(".yaml")
-    Options: ClassVar[type[TCPOptions]] = TCPOptions
     options: TCPOptions
 
     def __init__(
@@ -78,10 +53,6 @@ class TCP(PromptMethod):
         self.layout = build_layout(clip.text, ids, 1 + n_ctx)
         self.start = embed_tokens(clip.text, ids[0, :1])
         self.suffix = embed_tokens(clip.text, self.layout.token_ids)
-
-    @classmethod
-    def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference:
-        return TextReference((classes.template("tcp"),))
 
     def class_prompts(self) -> Tensor:
         """The class-aware vectors T, [C, M, W], of the classes' frozen features."""

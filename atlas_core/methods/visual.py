@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.image import ImageTower, forward
 from atlas_core.backbone.text import PromptLayout, TextTower, build_layout, embed_tokens, encode_prompts
-from atlas_core.methods.base import Encoder, MethodOptions, PromptMethod
+from atlas_core.methods.base import Encoder, PromptMethod
 from atlas_core.methods.prompts import context_tokens, placeholder, prompt_tokens, random_context, words
+from atlas_core.methods.traits.visual import VisualOptions, VisualTraits
 
 
-class VisualOptions(MethodOptions):
-    """Options about cost that every method with visual prompts has; none of them changes a result.
-
-    Attributes:
-        gradient_checkpointing: Recompute each image block in the backward pass: less memory, more time.
-        text_chunk: Classes encoded at a time with recomputation in the backward pass; None for all at once.
-    """
-
-    gradient_checkpointing: bool = False
-    text_chunk: int | None = Field(None, ge=1)
-
-
-class VisualMethod(PromptMethod):
+class VisualMethod(VisualTraits, PromptMethod):
     """A method with prompts in the image tower. A sub-class gives `text_features` and `image_features`."""
 
-    image_input = "pixels"
-    Options: ClassVar[type[VisualOptions]] = VisualOptions
     options: VisualOptions
 
     def text_features(self) -> Tensor:

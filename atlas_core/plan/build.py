@@ -14,9 +14,9 @@ from atlas_core.datasets.readers.base import READERS
 from atlas_core.hashing import sha256_of
 from atlas_core.labels.base import SOURCES
 from atlas_core.labels.config import SupervisionConfig
-from atlas_core.methods.base import Classes, TextReference, parse_options
-from atlas_core.methods.registry import METHODS
+from atlas_core.methods.registry import METHODS, method_traits
 from atlas_core.methods.sentences import sentences_digest
+from atlas_core.methods.traits.base import Classes, TextReference, parse_options
 from atlas_core.plan.node import Node
 from atlas_core.plan.run import Run
 from atlas_core.plan.stacks import stack_family
@@ -102,14 +102,14 @@ class _Builder:
         return self.only is None or self._spec(dataset).name in self.only
 
     def _runs_of(self, method: MethodConfig, training: Training) -> Iterator[Node]:
-        method_class = METHODS.get(method.name)
+        traits = method_traits(method.name)
         seeds = method.seeds or self.study.seeds
         for supervision in method.supervisions or self.study.supervisions:
             for seed in seeds:
-                run = Run(method, method_class, training, supervision, seed)
-                if not method_class.learns:
+                run = Run(method, traits, training, supervision, seed)
+                if not traits.learns:
                     # Nothing is learned, so there is one run whatever the supervision, shots and seed.
-                    run = Run(method, method_class, training, None, 0)
+                    run = Run(method, traits, training, None, 0)
                 tune = self._tune(run)
                 yield from (self._evaluate(run, tune, each) for each in training.evaluations)
 
@@ -155,8 +155,8 @@ class _Builder:
 
     def _training_images(self, stage: str, run: Run, recipe: Recipe) -> Node:
         bank = self.study.views.per_image
-        views = recipe.trained_epochs * run.method_class.views_per_step if bank == "epochs" else bank
-        training, augmentation = run.training, run.method_class.augmentation
+        views = recipe.trained_epochs * run.traits.views_per_step if bank == "epochs" else bank
+        training, augmentation = run.training, run.traits.augmentation
         config = {
             "split": "train",
             "subset": training.subset,
@@ -179,7 +179,7 @@ class _Builder:
     def _tune(self, run: Run) -> Node:
         _, spec = self._dataset(run.training.dataset)
         recipe, raw_options = self._recipe(run)
-        options = parse_options(run.method_class, raw_options)
+        options = parse_options(run.traits, raw_options)
         config = {
             "backbone": self.backbone,
             "method": run.method.name,
@@ -198,7 +198,7 @@ class _Builder:
             inputs |= self._training_inputs(run, recipe, inputs["classes"])
             modules.append(SOURCES.module(run.supervision.source))
         runtime = self._at_backbone()
-        if run.method_class.stackable:
+        if run.traits.stackable:
             modules.append("atlas_core.training.stack")
             runtime["stack"] = stack_family(config)
         return self._node(
@@ -207,11 +207,11 @@ class _Builder:
 
     def _recipe(self, run: Run) -> tuple[Recipe, dict[str, Any]]:
         return resolve_recipe(
-            method_defaults(run.method_class.defaults_file),
+            method_defaults(run.traits.defaults_file),
             protocol=self.study.protocol,
             dataset=run.training.dataset,
             shots=run.training.shots,
-            training={**self.study.training, **run.method.training} if run.method_class.learns else {},
+            training={**self.study.training, **run.method.training} if run.traits.learns else {},
             options=run.method.options,
         )
 
@@ -222,7 +222,7 @@ class _Builder:
         inputs = {"classes": self._text(dataset, subset, own, "own")}
         _, options = self._recipe(run)
         classes = Classes((), spec.templates, trained=trained)
-        reference = run.method_class.text_reference(parse_options(run.method_class, options), classes)
+        reference = run.traits.text_reference(parse_options(run.traits, options), classes)
         if reference == own:
             inputs["reference"] = inputs["classes"]
         elif reference is not None:
@@ -233,7 +233,7 @@ class _Builder:
         assert run.supervision is not None
         features = self._training_images("image_features", run, recipe)
         inputs = {"image_features": features}
-        if run.method_class.image_input == "pixels":
+        if run.traits.image_input == "pixels":
             inputs["pixels"] = self._training_images("pixels", run, recipe)
         soft = {"temperature": run.supervision.temperature}
         suffix = "" if run.supervision.temperature is None else f"/temperature{run.supervision.temperature:g}"
@@ -246,13 +246,13 @@ class _Builder:
             inputs["isl"] = self._node("isl", place + suffix, soft, both)
         if "teacher" in run.supervision.needs:
             plain = SupervisionConfig.model_validate("one_hot")
-            inputs["teacher"] = self._tune(Run(run.method, run.method_class, run.training, plain, run.seed))
+            inputs["teacher"] = self._tune(Run(run.method, run.traits, run.training, plain, run.seed))
         return inputs
 
     def _evaluate(self, run: Run, tune: Node, target: Evaluation) -> Node:
         spec = self._spec(target.dataset)
         trained = (target.dataset, target.subset) == (run.training.dataset, run.training.subset)
-        stage = run.method_class.image_input if run.method_class.image_input == "pixels" else "image_features"
+        stage = run.traits.image_input if run.traits.image_input == "pixels" else "image_features"
         inputs = {"run": tune, stage: self._test_images(stage, target)}
         inputs |= self._class_inputs(run, target.dataset, target.subset, trained=trained)
         config = {

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import torch
-
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -14,6 +12,8 @@ def shared_gpus(device: str) -> tuple[str, ...]:
     """This machine's GPUs that worker processes take turns with; empty where there is nothing to share out."""
     if device not in ("auto", "cuda"):
         return ()
+    import torch  # only where jobs are run: a study is planned without it
+
     return gpus_to_share(device, torch.cuda.device_count(), os.environ.get(VISIBLE))
 
 

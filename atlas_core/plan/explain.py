@@ -12,7 +12,7 @@ from atlas_core.plan.build import Graph
 from atlas_core.plan.node import Node
 from atlas_core.plan.resolve import NodeState, Resolver
 from atlas_core.registry import unknown_name
-from atlas_core.stages.aggregate import run_id
+from atlas_core.stages.run_id import run_id
 from atlas_core.store import Manifest
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from atlas_core.config import MethodConfig
 from atlas_core.labels.config import SupervisionConfig
-from atlas_core.methods.base import PromptMethod
+from atlas_core.methods.traits.base import MethodTraits
 from atlas_core.protocols.protocol import Training
 
 
@@ -19,7 +19,7 @@ class Run:
     """
 
     method: MethodConfig
-    method_class: type[PromptMethod]
+    traits: type[MethodTraits]
     training: Training
     supervision: SupervisionConfig | None
     seed: int

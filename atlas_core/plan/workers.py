@@ -16,8 +16,6 @@ from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from threading import Lock, Thread
 
-import torch
-
 from atlas_core.config import Placement
 from atlas_core.errors import AtlasError
 from atlas_core.plan.devices import see_one_gpu, shared_gpus
@@ -65,6 +63,8 @@ def run_jobs(
 
 def _outcomes(jobs: Sequence[Job], placement: Placement) -> Iterator[tuple[int, Outcome]]:
     if placement.in_process:
+        import torch  # here and below: a study may be planned, and found cached, without it
+
         torch.set_num_threads(placement.threads)
         for unit in units(jobs):
             yield from zip(unit, attempt([jobs[position] for position in unit], placement), strict=True)
@@ -175,6 +175,8 @@ def _start_worker(threads: int, parent: int, gpus: tuple[str, ...], started: Syn
     with started.get_lock():
         number, started.value = started.value, started.value + 1
     see_one_gpu(gpus, number)
+    import torch
+
     torch.set_num_threads(threads)
     log_to_stderr()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle

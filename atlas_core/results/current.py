@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from atlas_core.errors import AtlasError
 from atlas_core.registry import unknown_name
-from atlas_core.results.database import connect
 from atlas_core.store import MANIFEST, Manifest, Store
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def current_aggregates(store: Store) -> list[Manifest]:
@@ -51,6 +52,8 @@ def open_results(store: Store, studies: Collection[str] = ()) -> duckdb.DuckDBPy
     Raises:
         AtlasError: The store has no results, or none of a study that is asked for.
     """
+    from atlas_core.results.database import connect  # DuckDB, which marking an aggregate does without
+
     found = current_aggregates(store)
     if not found:
         raise AtlasError(

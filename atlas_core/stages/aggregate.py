@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from atlas_core.errors import AtlasError
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.results.schemas import conform, rows_to_table, write_tables
+from atlas_core.stages.run_id import run_id
 from atlas_core.stages.stage import Stage, StageContext
 from atlas_core.store import Manifest, Store, read_manifest
 
@@ -55,11 +56,6 @@ def _concatenated(store: Store, artifacts: list[tuple[Manifest, str]], table: st
             part = part.set_column(part.schema.get_field_index("run_id"), part.schema.field("run_id"), ids)
         parts.append(part)
     return pa.concat_tables(parts)
-
-
-def run_id(run_key: str) -> str:
-    """A run's id in every table: the first 16 digits of its key."""
-    return run_key[:16]
 
 
 def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:

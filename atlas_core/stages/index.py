@@ -8,9 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import DatasetIndex, Item
 from atlas_core.datasets.paths import listing_fingerprint
@@ -32,6 +29,9 @@ def _run(context: StageContext) -> None:
 
 def write_index(index: DatasetIndex, hashes: list[str], out: Path) -> None:
     """Write `items.parquet` (one row an image, in the published order) and `dataset.json`."""
+    import pyarrow as pa  # here and below: telling whether an index is stale does without it
+    import pyarrow.parquet as pq
+
     table = pa.table(
         {
             "path": [item.path for item in index.items],
@@ -48,6 +48,8 @@ def write_index(index: DatasetIndex, hashes: list[str], out: Path) -> None:
 
 def read_index(folder: Path, root: Path) -> DatasetIndex:
     """The index artifact in `folder`, with images under `root`."""
+    import pyarrow.parquet as pq
+
     description = json.loads((folder / "dataset.json").read_text())
     rows = pq.read_table(
         folder / "items.parquet", columns=["path", "label", "class_name", "split"]

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from atlas_core.backbone.clip import FrozenClip
-from atlas_core.methods.base import Classes, PromptMethod, parse_options
+from atlas_core.methods.base import PromptMethod
 from atlas_core.methods.registry import METHODS
+from atlas_core.methods.traits.base import Classes, parse_options
 from atlas_core.stages.tensors import read_text_features
 from atlas_core.training.checkpoint import read_tensors
 from atlas_core.training.randomness import stream

@@ -18,7 +18,7 @@ from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.source import backbone_label, model_config
 from atlas_core.errors import AtlasError
 from atlas_core.methods.base import PromptMethod
-from atlas_core.stages.aggregate import run_id
+from atlas_core.stages.run_id import run_id
 from atlas_core.stages.trained_method import PROMPTS_FILE
 from atlas_core.training.checkpoint import write_tensors
 from atlas_core.use.export_text import classify_script, model_card, readme

@@ -15,7 +15,7 @@ from atlas_core.errors import AtlasError
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import newest_first
 from atlas_core.registry import unknown_name
-from atlas_core.stages.aggregate import run_id
+from atlas_core.stages.run_id import run_id
 from atlas_core.stages.trained_method import PROMPTS_FILE
 from atlas_core.store import Manifest, Store
 from atlas_core.training.checkpoint import read_tensors

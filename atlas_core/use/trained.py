@@ -11,9 +11,10 @@ from torch import Tensor
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.datasets.items import prompt_name
 from atlas_core.errors import AtlasError
-from atlas_core.methods.base import Classes, PromptMethod, TextReference, parse_options
+from atlas_core.methods.base import PromptMethod
 from atlas_core.methods.registry import METHODS
 from atlas_core.methods.sentences import read_sentences
+from atlas_core.methods.traits.base import Classes, TextReference, parse_options
 from atlas_core.stages.text_features import combine_templates
 from atlas_core.stages.trained_method import PROMPTS_FILE
 from atlas_core.training.checkpoint import read_tensors

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from atlas_core.analysis.gradients import compare_targets, minibatch_variance, sample_gradients
-from atlas_core.methods.base import Classes, parse_options
 from atlas_core.methods.coop import CoOp
+from atlas_core.methods.traits.base import Classes, parse_options
 from atlas_core.training.randomness import stream
 from tests.small_clip import small_clip
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from atlas_core.features.cache import read_features, write_features
+from atlas_core.methods.traits.base import Classes
 from atlas_core.training.checkpoint import read_tensors
 from tests.bad_input.table import Ended, Ground, accepted, refused_each
 
@@ -137,7 +138,6 @@ def _tensors(content: bytes) -> Callable[[Ground], None]:
 
 def _wrong_width(ground: Ground) -> None:
     """Features of another backbone's width offered to a method."""
-    from atlas_core.methods.base import Classes
     from atlas_core.methods.registry import METHODS
     from tests.small_clip import small_clip
 

@@ -13,8 +13,8 @@ from atlas_core.datasets.catalogue import Archive, dataset_names, dataset_spec
 from atlas_core.datasets.fetch import ensure_fetched
 from atlas_core.datasets.readers import READERS, read_dataset
 from atlas_core.errors import AtlasError
-from atlas_core.methods.base import Classes
 from atlas_core.methods.tcp import prompt_template
+from atlas_core.methods.traits.base import Classes
 from tests.datasets.miniatures import FIFTEEN, images
 
 PLAIN = "a photo of a {}."

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from atlas_core.errors import AtlasError
-from atlas_core.methods.base import Classes
-from atlas_core.methods.coprompt import CoPrompt, CoPromptOptions
-from atlas_core.methods.imagenet_templates import SIXTY_TEMPLATES
+from atlas_core.methods.coprompt import CoPrompt
 from atlas_core.methods.sentences import read_sentences, sentences_digest
+from atlas_core.methods.traits.base import Classes
+from atlas_core.methods.traits.coprompt import CoPromptOptions
+from atlas_core.methods.traits.imagenet_templates import SIXTY_TEMPLATES
 from atlas_core.training.recipe import method_defaults, resolve_recipe
 from tests.methods.plain_clip import cross_entropy, unit
 from tests.methods.visual_case import (

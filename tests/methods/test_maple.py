@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from atlas_core.errors import AtlasError
-from atlas_core.methods.base import parse_options
 from atlas_core.methods.registry import METHODS
+from atlas_core.methods.traits.base import parse_options
 from atlas_core.training.recipe import method_defaults, resolve_recipe
 from tests.methods.plain_clip import PlainClip, cross_entropy
 from tests.methods.visual_case import (

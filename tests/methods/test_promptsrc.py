@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from atlas_core.methods.imagenet_templates import SIXTY_TEMPLATES
-from atlas_core.methods.promptsrc import PromptSRC, PromptSRCOptions
+from atlas_core.methods.promptsrc import PromptSRC
+from atlas_core.methods.traits.imagenet_templates import SIXTY_TEMPLATES
+from atlas_core.methods.traits.promptsrc import PromptSRCOptions
 from atlas_core.training.averaging import GaussianAverage, gaussian_weights
 from atlas_core.training.recipe import method_defaults, resolve_recipe
 from tests.methods.plain_clip import cross_entropy, unit

@@ -11,8 +11,8 @@ from open_clip import SimpleTokenizer
 from atlas_core.backbone.text import encode_prompts
 from atlas_core.errors import AtlasError
 from atlas_core.methods import tcp
-from atlas_core.methods.base import Classes
 from atlas_core.methods.tcp import TCP, prompt_template
+from atlas_core.methods.traits.base import Classes
 from atlas_core.training.optimiser import build_optimiser
 from atlas_core.training.recipe import Recipe, method_defaults, resolve_recipe
 from tests.methods.plain_clip import cross_entropy, unit

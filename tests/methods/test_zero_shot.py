@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from atlas_core.errors import AtlasError
-from atlas_core.methods.base import Classes, parse_options
 from atlas_core.methods.registry import METHODS
-from atlas_core.methods.zero_shot import SEVEN_TEMPLATES
+from atlas_core.methods.traits.base import Classes, parse_options
+from atlas_core.methods.traits.zero_shot import SEVEN_TEMPLATES
 from tests.methods.plain_clip import unit
 from tests.methods.text_case import TEMPLATES, make_text_case, plain_of
 from tests.methods.visual_case import NAMES, assert_near

@@ -9,8 +9,9 @@ import torch
 from open_clip import SimpleTokenizer
 from torch import Tensor
 
-from atlas_core.methods.base import Batch, Classes, PromptMethod, parse_options
+from atlas_core.methods.base import Batch, PromptMethod
 from atlas_core.methods.registry import METHODS
+from atlas_core.methods.traits.base import Classes, parse_options
 from tests.methods.plain_clip import PlainClip
 from tests.methods.visual_case import (
     NAMES,

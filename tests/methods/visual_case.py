@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from atlas_core.backbone.clip import FrozenClip, freeze
 from atlas_core.backbone.weights import load_weights
-from atlas_core.methods.base import Batch, Classes, PromptMethod, TextReference, parse_options
+from atlas_core.methods.base import Batch, PromptMethod
 from atlas_core.methods.registry import METHODS
+from atlas_core.methods.traits.base import Classes, TextReference, parse_options
 from atlas_core.stages.text_features import combine_templates
 from tests.methods.plain_clip import PlainClip
 from tests.small_clip import MEAN, STD, random_openai_state_dict, small_config

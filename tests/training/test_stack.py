@@ -11,9 +11,10 @@ from atlas_core.errors import AtlasError
 from atlas_core.labels.base import FrozenTargets
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.labels.schedule import Supervisor
-from atlas_core.methods.base import Classes, PromptMethod, parse_options
+from atlas_core.methods.base import PromptMethod
 from atlas_core.methods.coop import CoOp
 from atlas_core.methods.registry import METHODS
+from atlas_core.methods.traits.base import Classes, parse_options
 from atlas_core.training.data import TrainingData
 from atlas_core.training.loop import EpochCurve, train
 from atlas_core.training.randomness import stream

@@ -1,0 +1,120 @@
+"""What a study knows of a method before anything is computed, without importing torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from atlas_core.errors import AtlasError
+
+# Where the class name stands among the context vectors.
+Position = Literal["end", "middle", "front"]
+
+
+class MethodOptions(BaseModel):
+    """Options of a method; each method adds its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class TextReference:
+    """Frozen text features that a method compares with or learns from.
+
+    Attributes:
+        templates: Hand-written templates with `{}` for the class name; several are averaged.
+        normalise_each: Normalise every template's feature before averaging (zero-shot ensembles do, PromptSRC
+            does not).
+        keep_each: Keep one feature a template, [K, C, D], instead of the average [C, D].
+        sentences_file: JSON of sentences by class name that take the templates' place (`read_sentences`).
+    """
+
+    templates: tuple[str, ...]
+    normalise_each: bool = True
+    keep_each: bool = False
+    sentences_file: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """Part of a node's name: the template itself, or how many there are, or that there are sentences."""
+        prompts = self.templates[0] if len(self.templates) == 1 else f"{len(self.templates)} templates"
+        prompts = prompts if self.sentences_file is None else "sentences"
+        return (
+            prompts.replace("/", "-")
+            + ("" if self.normalise_each else ", raw")
+            + (", each" if self.keep_each else "")
+        )
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes that a method classifies among.
+
+    Attributes:
+        names: Class names as they stand in a prompt, [C].
+        templates: The dataset's templates by method family ("coop" is always there).
+        trained: Whether these are the classes that the method was trained on.
+    """
+
+    names: tuple[str, ...]
+    templates: Mapping[str, str]
+    trained: bool = True
+
+    def template(self, family: str) -> str:
+        return self.templates.get(family, self.templates["coop"])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class MethodTraits:
+    """What planning needs to know of a method: its options, what it reads, and what it needs prepared.
+
+    A built-in method's traits are a class of their own that its method inherits, in a module without torch: a study
+    is planned and looked up in the store before anything is computed, and importing torch takes longer than both.
+    A method of another package may set them on the method itself.
+
+    Attributes:
+        image_input: "features" when the image tower stays as it is (training reads cached features),
+            "pixels" when the method puts prompts into it.
+        augmentation: How training views are drawn.
+        views_per_step: Views of each image that a step needs.
+        learns: Whether there is anything to train.
+        stackable: Whether runs of it may train as one stack: its step is CoOp's (atlas_core/training/stack.py).
+        defaults_file: The YAML of constants beside the traits.
+        Options: Pydantic model of the method's options.
+    """
+
+    image_input: ClassVar[Literal["features", "pixels"]] = "features"
+    augmentation: ClassVar[Literal["random_resized_crop", "randaugment"]] = "random_resized_crop"
+    views_per_step: ClassVar[int] = 1
+    learns: ClassVar[bool] = True
+    stackable: ClassVar[bool] = False
+    defaults_file: ClassVar[Path]
+    Options: ClassVar[type[MethodOptions]] = MethodOptions
+
+    @classmethod
+    def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference | None:
+        """The frozen text features that the method needs as `reference`, or None."""
+        return None
+
+
+def parse_options(method: type[MethodTraits], raw: Mapping[str, Any]) -> MethodOptions:
+    """Validate a method's options.
+
+    Raises:
+        AtlasError: An unknown option or a value of the wrong kind.
+    """
+    try:
+        return method.Options.model_validate(dict(raw))
+    except ValidationError as error:
+        first, name = error.errors()[0], method.__name__.removesuffix("Traits")
+        raise AtlasError(
+            f"option {'.'.join(map(str, first['loc']))!r} of method {name}: {first['msg']}",
+            expected=f"options among {', '.join(method.Options.model_fields) or '(none)'}",
+            fix="correct it under `methods:` in the study",
+        ) from error

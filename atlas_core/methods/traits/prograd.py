@@ -1,0 +1,38 @@
+"""Options and traits of ProGrad (Zhu et al., ICCV 2023)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from atlas_core.methods.traits.base import Classes, MethodOptions, TextReference
+from atlas_core.methods.traits.coop import CoOpOptions, CoOpTraits
+
+
+class ProGradOptions(CoOpOptions):
+    """CoOp's options (whose `ctx_init` is not used), and ProGrad's own.
+
+    Attributes:
+        initial: `template`: zeros, then the words in front of the name in the data set's ProGrad template;
+            `random`: N(0, 0.02²), as CoOp.
+        projection: λ, how much of the conflicting part of the gradient is taken away.
+        temperature: T of the distillation loss.
+    """
+
+    initial: Literal["template", "random"] = "template"
+    projection: float = Field(1.0, ge=0)
+    temperature: float = Field(1.0, gt=0)
+
+
+class ProGradTraits(CoOpTraits):
+    """What planning needs to know of ProGrad."""
+
+    stackable = False
+    defaults_file = Path(__file__).with_suffix(".yaml")
+    Options: ClassVar[type[ProGradOptions]] = ProGradOptions
+
+    @classmethod
+    def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference:
+        return TextReference((classes.template("prograd"),))

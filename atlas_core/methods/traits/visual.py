@@ -1,0 +1,28 @@
+"""Options and traits of every method with visual prompts."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from atlas_core.methods.traits.base import MethodOptions, MethodTraits
+
+
+class VisualOptions(MethodOptions):
+    """Options about cost that every method with visual prompts has; none of them changes a result.
+
+    Attributes:
+        gradient_checkpointing: Recompute each image block in the backward pass: less memory, more time.
+        text_chunk: Classes encoded at a time with recomputation in the backward pass; None for all at once.
+    """
+
+    gradient_checkpointing: bool = False
+    text_chunk: int | None = Field(None, ge=1)
+
+
+class VisualTraits(MethodTraits):
+    """What planning needs to know of VisualMethod."""
+
+    image_input = "pixels"
+    Options: ClassVar[type[VisualOptions]] = VisualOptions

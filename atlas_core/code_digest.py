@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from atlas_core.errors import AtlasError
+from pydantic import TypeAdapter
 
+from atlas_core.errors import AtlasError
+from atlas_core.kept_answers import keep_answer, read_answer
+
+_MOST_KEPT = 4096  # parsed sources that are remembered between processes, the newest
 # Modules that move values around but compute none: what they carry already stands in the key.
 PLUMBING = frozenset(
     {
@@ -24,6 +29,7 @@ PLUMBING = frozenset(
         "atlas_core.config",
         "atlas_core.errors",
         "atlas_core.hashing",
+        "atlas_core.kept_answers",
         "atlas_core.registry",
         "atlas_core.resources",
         "atlas_core.store",
@@ -61,19 +67,47 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
             raise AtlasError(
                 f"no Python source for module {module!r}", fix="install the package that defines it"
             )
-        stat = path.stat()
-        digest, imported = _read(module, path, stat.st_mtime_ns, stat.st_size)
-        digests[module] = digest
+        digests[module], imported = _read(module, path)
         waiting.extend(each for each in imported if each not in PLUMBING)
+    _keep_parsed()
     return dict(sorted(digests.items()))
 
 
-@lru_cache(maxsize=4096)
-def _read(module: str, path: Path, mtime_ns: int, size: int) -> tuple[str, tuple[str, ...]]:
-    """Digest and project imports of one file; time and size make the cache notice edits."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    imports = tuple(sorted(set(_project_imports(tree, module, is_package=path.name == "__init__.py"))))
-    return source_digest(tree), imports
+def _read(module: str, path: Path) -> tuple[str, list[str]]:
+    """Digest and project imports of one file, parsed unless its bytes were parsed before."""
+    source = path.read_bytes()
+    place = hashlib.sha256(b"\0".join((module.encode(), path.name.encode(), source))).hexdigest()
+    parsed = _parsed().get(place)
+    if parsed is None:
+        tree = ast.parse(source, filename=str(path))
+        imports = set(_project_imports(tree, module, is_package=path.name == "__init__.py"))
+        parsed = _parsed()[place] = (source_digest(tree), sorted(imports))
+        _unkept.add(place)
+    digest, imports_by_name = parsed
+    # What a name is, a module or something inside one, is for the files that are there to say.
+    return digest, [_submodule_or(base, name) if name else base for base, name in imports_by_name]
+
+
+_PARSED = TypeAdapter(dict[str, tuple[str, list[tuple[str, str]]]])
+_unkept: set[str] = set()
+
+
+@cache
+def _parsed() -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    """Digest and imports (module, name) of each source that was parsed, in this process or before."""
+    return read_answer("code", _decides_parsed(), _PARSED) or {}
+
+
+def _keep_parsed() -> None:
+    if _unkept:
+        keep_answer("code", _decides_parsed(), _PARSED, dict(list(_parsed().items())[-_MOST_KEPT:]))
+        _unkept.clear()
+
+
+@cache
+def _decides_parsed() -> list[str]:
+    """This module's own text, and the Python that parses."""
+    return [Path(__file__).read_text(encoding="utf-8"), sys.version]
 
 
 def source_digest(tree: ast.Module) -> str:
@@ -114,17 +148,18 @@ def _has_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.Async
     )
 
 
-def _project_imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str]:
-    package = module.partition(".")[0]
+def _project_imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[tuple[str, str]]:
+    """Imports of the project and of the module's own package: ("a.b", "") or ("a.b", "name")."""
+    own = (module.partition(".")[0], "atlas_core")
     for node in _executed(tree):
         if isinstance(node, ast.Import):
-            candidates = [alias.name for alias in node.names]
+            found = [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node, module, is_package=is_package)
-            candidates = [_submodule_or(base, alias.name) for alias in node.names]
+            found = [(base, alias.name) for alias in node.names]
         else:
             continue
-        yield from (each for each in candidates if each.partition(".")[0] in (package, "atlas_core"))
+        yield from (each for each in found if each[0].partition(".")[0] in own)
 
 
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:
@@ -146,14 +181,7 @@ def _absolute(node: ast.ImportFrom, module: str, *, is_package: bool) -> str:
 
 def _submodule_or(base: str, name: str) -> str:
     """`base.name` if that is a module, else `base` (the name is then something inside it)."""
-    if base.partition(".")[0] in _FOREIGN:
-        return base
     return f"{base}.{name}" if _source_path(f"{base}.{name}") else base
-
-
-_FOREIGN = frozenset(
-    {"torch", "numpy", "pandas", "pyarrow", "duckdb", "open_clip", "PIL", "typing", "collections"}
-)
 
 
 @lru_cache(maxsize=4096)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -50,7 +51,7 @@ class Registry(Generic[T]):
 
     def add_lazy(self, name: str, target: str, summary: str) -> None:
         """Add `target` ("package.module:attribute") under `name` without importing it."""
-        self._entries[name] = _Entry(lambda: _load(target), summary, target.partition(":")[0])
+        self._entries[name] = _Entry(cache(lambda: _load(target)), summary, target.partition(":")[0])
 
     def names(self) -> list[str]:
         """All names, in order of registration."""

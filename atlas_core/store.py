@@ -110,6 +110,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self._root = str(self.root)
 
     def path(self, stage: str, key: str) -> Path:
         return self.root / stage / key
@@ -119,11 +120,11 @@ class Store:
 
         A file whose size and modification time are as written counts as whole; any other is hashed again.
         """
-        folder = self.path(stage, key)
+        folder = f"{self._root}/{stage}/{key}"  # text, not a Path: a study looks up thousands
         manifest = read_manifest(folder)
         if manifest is None or manifest.key != key:
             return None
-        whole = all(_unchanged(folder / name, output) for name, output in manifest.outputs.items())
+        whole = all(_unchanged(f"{folder}/{name}", each) for name, each in manifest.outputs.items())
         return manifest if whole else None
 
     def verify(self, manifest: Manifest) -> list[str]:
@@ -267,10 +268,11 @@ def writing(root: Path, only: frozenset[int] | None = None) -> Iterator[None]:
         ) from error
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Path | str) -> Manifest | None:
     """The manifest in an artifact's folder, or None where there is none that can be read."""
     try:
-        return _MANIFEST.validate_json((folder / MANIFEST).read_bytes())
+        with open(f"{folder}/{MANIFEST}", "rb", buffering=0) as stream:
+            return _MANIFEST.validate_json(stream.readall())
     except (OSError, ValueError):
         return None
 
@@ -285,14 +287,14 @@ def _writer() -> str:
     return f"~{hostname()}~{os.getpid()}~"
 
 
-def _unchanged(path: Path, output: Output) -> bool:
+def _unchanged(path: str, output: Output) -> bool:
     try:
-        stat = path.stat()
+        stat = os.stat(path)
     except OSError:
         return False
     if stat.st_size != output.size:
         return False
-    return stat.st_mtime_ns == output.mtime_ns or file_sha256(path) == output.sha256
+    return stat.st_mtime_ns == output.mtime_ns or file_sha256(Path(path)) == output.sha256
 
 
 def _outputs(folder: Path) -> dict[str, Output]:

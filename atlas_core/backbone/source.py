@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas_core.backbone.config import BackboneConfig
+from atlas_core.backbone.known_models import known_models
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import file_sha256, sha256_of
 from atlas_core.registry import unknown_name
@@ -17,8 +18,7 @@ from atlas_core.resources import data_path
 
 DEMO = "demo"
 
-# open_clip's OPENAI_DATASET_MEAN and _STD. open_clip itself is imported where a name has to be looked up: that
-# takes seconds, and planning a study with the demo model needs nothing of it.
+# open_clip's OPENAI_DATASET_MEAN and _STD.
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -56,13 +56,10 @@ def model_config(model: str) -> dict[str, Any]:
     if _is_config_file(model):
         content = _read_config(_config_file(model))
         return dict(content.get("model_cfg", content))
-    import open_clip
-
-    known = open_clip.list_models()
+    known = known_models().configs
     if model not in known:
         raise unknown_name("backbone", model, [DEMO, *known])
-    config: dict[str, Any] = deepcopy(open_clip.get_model_config(model))
-    return config
+    return deepcopy(known[model])
 
 
 def pixel_normalisation(cfg: BackboneConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -147,15 +144,11 @@ def known_tag(model: str, tag: str | None) -> str:
 
 
 def _tags(model: str) -> list[str]:
-    from open_clip.pretrained import list_pretrained_tags_by_model
-
-    return list(list_pretrained_tags_by_model(model))
+    return list(known_models().weights.get(model, {}))
 
 
 def _tag_config(model: str, tag: str) -> dict[str, Any]:
-    from open_clip.pretrained import get_pretrained_cfg
-
-    return dict(get_pretrained_cfg(model, tag))
+    return dict(known_models().weights.get(model, {}).get(tag, {}))
 
 
 def _is_config_file(model: str) -> bool:

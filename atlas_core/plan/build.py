@@ -16,7 +16,8 @@ from atlas_core.labels.base import SOURCES
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.methods.registry import METHODS, method_traits
 from atlas_core.methods.sentences import sentences_digest
-from atlas_core.methods.traits.base import Classes, TextReference, parse_options
+from atlas_core.methods.traits.base import Classes, MethodTraits, TextReference, parse_options
+from atlas_core.plan.collector import without_collection
 from atlas_core.plan.node import Node
 from atlas_core.plan.run import Run
 from atlas_core.plan.stacks import stack_family
@@ -45,6 +46,7 @@ class Graph:
         return self.nodes[-1]
 
 
+@without_collection()
 def build_graph(study: StudyConfig, placement: Placement, datasets: Collection[str] | None = None) -> Graph:
     """All nodes of a study.
 
@@ -72,7 +74,7 @@ class _Builder:
     nodes: dict[str, Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # One reading a dataset: a study may have thousands of runs.
+        # One reading a dataset and so on: a study may have thousands of runs.
         self._spec = cache(dataset_spec)
         self._dataset = cache(self._make_dataset)
         self.backbone_runtime = self.study.backbone.model_dump(mode="json", exclude={"device"})
@@ -103,15 +105,28 @@ class _Builder:
 
     def _runs_of(self, method: MethodConfig, training: Training) -> Iterator[Node]:
         traits = method_traits(method.name)
+        recipe, raw_options = self._recipe(method, traits, training)
+        options = parse_options(traits, raw_options)
+        # Where nothing is learned, there is one run whatever the supervision, shots and seed.
+        plain = Run(method.name, traits, recipe, options, training, None, 0)
         seeds = method.seeds or self.study.seeds
         for supervision in method.supervisions or self.study.supervisions:
             for seed in seeds:
-                run = Run(method, traits, training, supervision, seed)
-                if not traits.learns:
-                    # Nothing is learned, so there is one run whatever the supervision, shots and seed.
-                    run = Run(method, traits, training, None, 0)
+                run = replace(plain, supervision=supervision, seed=seed) if traits.learns else plain
                 tune = self._tune(run)
                 yield from (self._evaluate(run, tune, each) for each in training.evaluations)
+
+    def _recipe(
+        self, method: MethodConfig, traits: type[MethodTraits], training: Training
+    ) -> tuple[Recipe, dict[str, Any]]:
+        return resolve_recipe(
+            method_defaults(traits.defaults_file),
+            protocol=self.study.protocol,
+            dataset=training.dataset,
+            shots=training.shots,
+            training={**self.study.training, **method.training} if traits.learns else {},
+            options=method.options,
+        )
 
     # --- stages before training -------------------------------------------------------------------------
 
@@ -153,9 +168,9 @@ class _Builder:
             full["skip_damaged"] = True
         return self._node(stage, f"{spec.name}/{label}", full, {"index": index}, self._at(index))
 
-    def _training_images(self, stage: str, run: Run, recipe: Recipe) -> Node:
+    def _training_images(self, stage: str, run: Run) -> Node:
         bank = self.study.views.per_image
-        views = recipe.trained_epochs * run.traits.views_per_step if bank == "epochs" else bank
+        views = run.recipe.trained_epochs * run.traits.views_per_step if bank == "epochs" else bank
         training, augmentation = run.training, run.traits.augmentation
         config = {
             "split": "train",
@@ -178,13 +193,11 @@ class _Builder:
 
     def _tune(self, run: Run) -> Node:
         _, spec = self._dataset(run.training.dataset)
-        recipe, raw_options = self._recipe(run)
-        options = parse_options(run.traits, raw_options)
         config = {
             "backbone": self.backbone,
-            "method": run.method.name,
-            "options": options.model_dump(mode="json"),
-            "training": recipe.model_dump(mode="json"),
+            "method": run.method,
+            "options": run.options.model_dump(mode="json"),
+            "training": run.recipe.model_dump(mode="json"),
             "supervision": run.supervision.model_dump(mode="json") if run.supervision else None,
             "templates": dict(spec.templates),
             "dataset": spec.name,
@@ -193,9 +206,9 @@ class _Builder:
             "seed": run.seed,
         }
         inputs = self._class_inputs(run, run.training.dataset, run.training.subset)
-        modules = [METHODS.module(run.method.name)]
+        modules = [METHODS.module(run.method)]
         if run.supervision is not None:
-            inputs |= self._training_inputs(run, recipe, inputs["classes"])
+            inputs |= self._training_inputs(run, inputs["classes"])
             modules.append(SOURCES.module(run.supervision.source))
         runtime = self._at_backbone()
         if run.traits.stackable:
@@ -205,36 +218,24 @@ class _Builder:
             "tune", run.name(spec.name), config, inputs, runtime, modules, run.family(spec.name)
         )
 
-    def _recipe(self, run: Run) -> tuple[Recipe, dict[str, Any]]:
-        return resolve_recipe(
-            method_defaults(run.traits.defaults_file),
-            protocol=self.study.protocol,
-            dataset=run.training.dataset,
-            shots=run.training.shots,
-            training={**self.study.training, **run.method.training} if run.traits.learns else {},
-            options=run.method.options,
-        )
-
     def _class_inputs(self, run: Run, dataset: str, subset: str, *, trained: bool = True) -> dict[str, Node]:
         """Class names of a class set (with the dataset's own prompt), and the method's frozen text reference."""
         spec = self._spec(dataset)
         own = TextReference((spec.template("coop"),))
         inputs = {"classes": self._text(dataset, subset, own, "own")}
-        _, options = self._recipe(run)
-        classes = Classes((), spec.templates, trained=trained)
-        reference = run.traits.text_reference(parse_options(run.traits, options), classes)
+        reference = run.traits.text_reference(run.options, Classes((), spec.templates, trained=trained))
         if reference == own:
             inputs["reference"] = inputs["classes"]
         elif reference is not None:
             inputs["reference"] = self._text(dataset, subset, reference, reference.label)
         return inputs
 
-    def _training_inputs(self, run: Run, recipe: Recipe, classes: Node) -> dict[str, Node]:
+    def _training_inputs(self, run: Run, classes: Node) -> dict[str, Node]:
         assert run.supervision is not None
-        features = self._training_images("image_features", run, recipe)
+        features = self._training_images("image_features", run)
         inputs = {"image_features": features}
         if run.traits.image_input == "pixels":
-            inputs["pixels"] = self._training_images("pixels", run, recipe)
+            inputs["pixels"] = self._training_images("pixels", run)
         soft = {"temperature": run.supervision.temperature}
         suffix = "" if run.supervision.temperature is None else f"/temperature{run.supervision.temperature:g}"
         if "csl" in run.supervision.needs:
@@ -246,7 +247,7 @@ class _Builder:
             inputs["isl"] = self._node("isl", place + suffix, soft, both)
         if "teacher" in run.supervision.needs:
             plain = SupervisionConfig.model_validate("one_hot")
-            inputs["teacher"] = self._tune(Run(run.method, run.traits, run.training, plain, run.seed))
+            inputs["teacher"] = self._tune(replace(run, supervision=plain))
         return inputs
 
     def _evaluate(self, run: Run, tune: Node, target: Evaluation) -> Node:
@@ -263,7 +264,7 @@ class _Builder:
         }
         name = f"{tune.name.removeprefix('tune/')} on {spec.name}/{target.subset}"
         family = f"{tune.family.removeprefix('tune/')} on {spec.name}/{target.subset}"
-        modules = [METHODS.module(run.method.name)]
+        modules = [METHODS.module(run.method)]
         return self._node("evaluate", name, config, inputs, self._at_backbone(), modules, family)
 
     def add_aggregate(self, evaluations: list[Node]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from atlas_core.code_digest import code_digests
 from atlas_core.hashing import artifact_key, sha256_of
 from atlas_core.plan.build import Graph
+from atlas_core.plan.collector import without_collection
 from atlas_core.plan.node import Node
 from atlas_core.stages.stage import LOOKS_OUTSIDE, STAGE_ORDER, STAGES, Job
 from atlas_core.store import ArtifactRef, Manifest, Store
@@ -49,6 +50,7 @@ class Resolver:
     _families: dict[str, list[Manifest]] | None = None
     _code: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
 
+    @without_collection()
     def states(self) -> dict[str, NodeState]:
         """The state of every node by name."""
         states: dict[str, NodeState] = {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-from atlas_core.config import MethodConfig
 from atlas_core.labels.config import SupervisionConfig
-from atlas_core.methods.traits.base import MethodTraits
+from atlas_core.methods.traits.base import MethodOptions, MethodTraits
 from atlas_core.protocols.protocol import Training
+from atlas_core.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,14 @@ class Run:
     """A training of one method on one training set under one supervision with one seed.
 
     Attributes:
+        method: The method's name.
         supervision: None for a method that learns nothing.
     """
 
-    method: MethodConfig
+    method: str
     traits: type[MethodTraits]
+    recipe: Recipe
+    options: MethodOptions
     training: Training
     supervision: SupervisionConfig | None
     seed: int
@@ -35,15 +39,15 @@ class Run:
     def _name(self, dataset: str, *, with_parameters: bool) -> str:
         place = f"{dataset}/{self.training.subset}"
         if self.supervision is None:
-            return f"{place}/{self.method.name}"
+            return f"{place}/{self.method}"
         parameters = supervision_parameters(self.supervision) if with_parameters else ""
         label = self.supervision.label + parameters
-        return f"{place}/{self.training.shots}-shot/{self.method.name}/{label}/seed{self.seed}"
+        return f"{place}/{self.training.shots}-shot/{self.method}/{label}/seed{self.seed}"
 
 
 def supervision_parameters(supervision: SupervisionConfig) -> str:
     """ "(mix=0.5,period=3)": what differs from the defaults of this supervision, empty when nothing does."""
-    plain = SupervisionConfig.model_validate(supervision.label)
+    plain = _by_default(supervision.label)
     differing = [
         f"{field}={getattr(supervision, field):g}"
         for field in ("period", "mix", "temperature")
@@ -53,3 +57,8 @@ def supervision_parameters(supervision: SupervisionConfig) -> str:
         f"{name}={value}" for name, value in supervision.options.items() if plain.options.get(name) != value
     ]
     return f"({','.join(differing)})" if differing else ""
+
+
+@lru_cache(maxsize=64)
+def _by_default(label: str) -> SupervisionConfig:
+    return SupervisionConfig.model_validate(label)

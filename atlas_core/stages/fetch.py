@@ -9,12 +9,13 @@ from typing import Any
 
 from atlas_core.code_digest import code_digests
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.fetch import ensure_fetched
 from atlas_core.hashing import sha256_of
 from atlas_core.stages.stage import Stage, StageContext
 
 
 def _run(context: StageContext) -> None:
+    from atlas_core.datasets.fetch import ensure_fetched  # HTTP, which telling what is stale does without
+
     spec = DatasetSpec(**context.runtime["spec"])
     ensure_fetched(spec, context.placement.data_path, again=_drawn_by_other_code(spec, context))
     # The folder's place is no part of the result: a moved data root makes nothing else stale.

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from atlas_core.config import default_home
 from atlas_core.hashing import sha256_of
+from atlas_core.placement import default_home
 
 T = TypeVar("T")
 

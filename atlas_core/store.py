@@ -12,93 +12,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, ClassVar
-
-from pydantic import ConfigDict, TypeAdapter
+from typing import Any
 
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import artifact_key, file_sha256, sha256_of
+from atlas_core.manifest import MANIFEST, NOTHING_SPENT, Manifest, Output, Spent, read_manifest
 
-MANIFEST = "manifest.json"
-# A manifest that was tampered with counts as absent: every field has its type, and there are no others.
-_STRICT = ConfigDict(extra="forbid", strict=True)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _VERSIONED = ("atlas-prompt-tuning", "torch", "open_clip_torch", "pyarrow", "numpy")
-
-
-@dataclass(frozen=True)
-class ArtifactRef:
-    """A small reference to an artifact: what tasks exchange instead of tensors."""
-
-    stage: str
-    key: str
-    digest: str
-
-
-@dataclass(frozen=True)
-class Output:
-    """One file of an artifact: its hash, and the size and time that let a hit be checked without reading it."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
-    sha256: str
-    size: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True)
-class Spent:
-    """A job's share of what was spent on several together, in seconds, and how many others there were."""
-
-    wall_seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    trained_with: int = 0
-
-
-NOTHING_SPENT = Spent()
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What an artifact is, what it was made from and what it cost.
-
-    Attributes:
-        key: SHA-256 of `key_parts`.
-        digest: SHA-256 over the outputs' names and hashes; what stages further down depend on.
-        name: The human name of the node ("tune/digits/…").
-        family: Name without the parameters that tell variants apart; versions of one node share it.
-        key_parts: Stage, configuration, input digests, code digests and source fingerprint.
-        trained_with: Other runs of the stack that it was trained in; their number decides its last bits.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
-    stage: str
-    key: str
-    digest: str
-    name: str
-    family: str
-    key_parts: dict[str, Any]
-    outputs: dict[str, Output]
-    wall_seconds: float
-    cpu_seconds: float
-    created: float
-    host: str
-    versions: dict[str, str] = field(default_factory=dict)
-    trained_with: int = 0
-
-    @property
-    def ref(self) -> ArtifactRef:
-        return ArtifactRef(self.stage, self.key, self.digest)
-
-    @property
-    def bytes(self) -> int:
-        return sum(output.size for output in self.outputs.values())
-
-
-_MANIFEST = TypeAdapter(Manifest)
 
 
 class Store:
@@ -266,15 +191,6 @@ def writing(root: Path, only: frozenset[int] | None = None) -> Iterator[None]:
             expected="a folder that this user may write to, with free space",
             fix="make room (`atlas gc` lists what nothing needs), or choose another with --store or ATLAS_HOME",
         ) from error
-
-
-def read_manifest(folder: Path | str) -> Manifest | None:
-    """The manifest in an artifact's folder, or None where there is none that can be read."""
-    try:
-        with open(f"{folder}/{MANIFEST}", "rb", buffering=0) as stream:
-            return _MANIFEST.validate_json(stream.readall())
-    except (OSError, ValueError):
-        return None
 
 
 def hostname() -> str:

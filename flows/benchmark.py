@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prefect import flow
 
-from atlas_core.config import Placement, load_studies
+from atlas_core.placement import Placement
+from atlas_core.presets import load_studies
 from flows.study import Overrides, given, run_as_tasks
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prefect import flow
 
-from atlas_core.config import Placement, load_study
+from atlas_core.placement import Placement
+from atlas_core.presets import load_study
 from flows.study import Dataset, Overrides, given, run_as_tasks
 
 

@@ -14,7 +14,7 @@ import time
 from prefect import flow
 from prefect.utilities.annotations import quote
 
-from atlas_core.config import Placement
+from atlas_core.placement import Placement
 from atlas_core.plan.session import MAX_GROUP, JobGroup
 from tasks.tune import tune
 

@@ -14,10 +14,11 @@ from prefect.utilities.annotations import quote
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from atlas_core.backbone.config import BackboneConfig
-from atlas_core.config import MethodConfig, Placement, StudyConfig, ViewsConfig
+from atlas_core.config import MethodConfig, StudyConfig, ViewsConfig
 from atlas_core.datasets.catalogue import dataset_spec
 from atlas_core.errors import AtlasError
 from atlas_core.labels.config import SupervisionConfig
+from atlas_core.placement import Placement
 from atlas_core.plan.execution import Observer, run_study
 from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.session import JobGroup, StudySession

@@ -10,8 +10,8 @@ from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.states import Completed
 
-from atlas_core.config import Placement
 from atlas_core.errors import AtlasError
+from atlas_core.placement import Placement
 from atlas_core.plan.session import JobGroup
 from atlas_core.plan.workers import JobFailure, Outcome, run_jobs
 from atlas_core.stages.execute import JobResult

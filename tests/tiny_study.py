@@ -13,9 +13,11 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
-from atlas_core.config import Placement, StudyConfig, validate_study
+from atlas_core.config import StudyConfig
+from atlas_core.placement import Placement
 from atlas_core.plan.execution import SilentObserver, run_study
 from atlas_core.plan.workers import JobFailure, Outcome
+from atlas_core.presets import validate_study
 from tests.small_clip import small_config, small_open_clip
 
 CLASSES = ("red fox", "blue jay", "green frog", "grey seal")

@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 
 from atlas_core.commands.options import DataOption, DeviceOption, HomeOption, StoreOption, placement_from
-from atlas_core.config import Placement
 from atlas_core.datasets.catalogue import dataset_spec
 from atlas_core.errors import AtlasError
+from atlas_core.placement import Placement
 from atlas_core.plan.records import recorded_studies
 from atlas_core.store import Store
 from atlas_core.use.commands import ModelOption, WeightsOption, open_with_backbone

@@ -11,9 +11,10 @@ from atlas_core.backbone.clip import FrozenClip
 from atlas_core.features.cache import read_features
 from atlas_core.labels.base import FrozenTargets
 from atlas_core.labels.soft_labels import class_soft_labels, instance_soft_labels
+from atlas_core.manifest import Manifest
 from atlas_core.stages.items_table import read_items
 from atlas_core.stages.tensors import read_text_features
-from atlas_core.store import Manifest, Store
+from atlas_core.store import Store
 from atlas_core.use.runs import input_folder
 
 

@@ -16,14 +16,15 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
-from atlas_core.config import Placement
 from atlas_core.evaluation.measures import metrics_row
 from atlas_core.evaluation.predictions import prediction_rows
+from atlas_core.manifest import Manifest
+from atlas_core.placement import Placement
 from atlas_core.results.database import connect, query
 from atlas_core.results.schemas import rows_to_table
 from atlas_core.stages.aggregate import AGGREGATE
 from atlas_core.stages.stage import StageContext
-from atlas_core.store import Manifest, Store
+from atlas_core.store import Store
 
 Row = dict[str, object]
 

@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from atlas_core.config import Placement, StudyConfig, validate_study
+from atlas_core.config import StudyConfig
 from atlas_core.datasets.catalogue import dataset_spec
+from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.resolve import Resolver
+from atlas_core.presets import validate_study
 from atlas_core.store import Store
 
 Row = dict[str, object]

@@ -6,9 +6,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from atlas_core.config import preset_names
 from atlas_core.labels.config import supervision_rows
 from atlas_core.methods.registry import METHODS
+from atlas_core.presets import preset_names
 from atlas_core.protocols.protocol import PROTOCOLS
 from atlas_core.resources import data_path
 

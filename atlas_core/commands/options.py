@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from atlas_core.config import Placement, StudyConfig, load_studies, study_title
+from atlas_core.config import StudyConfig
 from atlas_core.errors import AtlasError
+from atlas_core.placement import Placement
+from atlas_core.presets import load_studies, study_title
 
 StudyArgument = Annotated[
     str,

@@ -20,8 +20,9 @@ from atlas_core.commands.options import (
     placement_from,
     studies_from,
 )
-from atlas_core.config import Placement, StudyConfig
+from atlas_core.config import StudyConfig
 from atlas_core.errors import AtlasError
+from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.explain import find_node
 from atlas_core.plan.records import recorded_studies

@@ -26,8 +26,9 @@ from atlas_core.commands.options import (
     studies_from,
 )
 from atlas_core.commands.progress import ConsoleObserver, readable_seconds
-from atlas_core.config import Placement, StudyConfig
+from atlas_core.config import StudyConfig
 from atlas_core.errors import AtlasError
+from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.estimate import Costs, seconds_to_go
 from atlas_core.plan.execution import run_study

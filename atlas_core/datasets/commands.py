@@ -135,7 +135,7 @@ def state(spec: DatasetSpec, root: Path) -> str:
 
 
 def _root(given: Path | None) -> Path:
-    from atlas_core.config import Placement
+    from atlas_core.placement import Placement
 
     return Placement(data_root=given).data_path
 

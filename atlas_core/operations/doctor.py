@@ -13,7 +13,6 @@ import httpx
 from filelock import FileLock, Timeout
 from packaging.version import InvalidVersion, Version
 
-from atlas_core.config import Placement
 from atlas_core.operations.finding import Finding
 from atlas_core.operations.garbage import folder_bytes
 from atlas_core.operations.hardware import available_memory, device_findings, memory_finding
@@ -23,6 +22,7 @@ from atlas_core.operations.versions import (
     package_findings,
     python_finding,
 )
+from atlas_core.placement import Placement
 from atlas_core.store import Store
 
 _LITTLE_SPACE = 2 << 30

@@ -14,14 +14,17 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from atlas_core.config import Placement, StudyConfig, load_studies, preset_names
+from atlas_core.config import StudyConfig
 from atlas_core.hashing import artifact_key
+from atlas_core.manifest import Manifest, read_manifest
 from atlas_core.operations.verify import artifact_folders
+from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import Resolver
+from atlas_core.presets import load_studies, preset_names
 from atlas_core.results.current import current_aggregates
-from atlas_core.store import Manifest, Store, hostname, read_manifest
+from atlas_core.store import Store, hostname
 
 Place = tuple[str, str]  # stage, key
 

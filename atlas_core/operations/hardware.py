@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from atlas_core.backbone.hardware import resolve_device
-from atlas_core.config import Placement
 from atlas_core.errors import AtlasError
 from atlas_core.operations.finding import Finding
+from atlas_core.placement import Placement
 
 # What a worker holds with ViT-B/16 and a small class set (docs/performance.md); the demo's model takes less.
 WORKER_BYTES = 1.5e9

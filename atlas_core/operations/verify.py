@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from atlas_core.hashing import artifact_key, sha256_of
-from atlas_core.store import MANIFEST, Manifest, Store, read_manifest
+from atlas_core.manifest import MANIFEST, Manifest, read_manifest
+from atlas_core.store import Store
 
 
 @dataclass(frozen=True)

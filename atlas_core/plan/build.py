@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from atlas_core.backbone.source import backbone_identity, backbone_label, input_size
-from atlas_core.config import MethodConfig, Placement, StudyConfig
+from atlas_core.config import MethodConfig, StudyConfig
 from atlas_core.datasets.catalogue import DatasetSpec, dataset_spec
 from atlas_core.datasets.readers.base import READERS
 from atlas_core.hashing import sha256_of
@@ -17,6 +17,7 @@ from atlas_core.labels.config import SupervisionConfig
 from atlas_core.methods.registry import METHODS, method_traits
 from atlas_core.methods.sentences import sentences_digest
 from atlas_core.methods.traits.base import Classes, MethodTraits, TextReference, parse_options
+from atlas_core.placement import Placement
 from atlas_core.plan.collector import without_collection
 from atlas_core.plan.node import Node
 from atlas_core.plan.run import Run

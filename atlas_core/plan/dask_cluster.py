@@ -23,8 +23,8 @@ import dask
 import torch
 from distributed import Client, LocalCluster, get_worker
 
-from atlas_core.config import Placement
 from atlas_core.errors import AtlasError
+from atlas_core.placement import Placement
 from atlas_core.plan.devices import see_one_gpu, shared_gpus
 from atlas_core.plan.workers import JobFailure, Outcome, attempt, units
 from atlas_core.stages.stage import Job

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from atlas_core.manifest import Manifest
 from atlas_core.plan.node import Node
-from atlas_core.store import Manifest
 
 
 @dataclass

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from atlas_core.config import Placement, StudyConfig
+from atlas_core.config import StudyConfig
+from atlas_core.placement import Placement
 from atlas_core.plan.records import record_study
 from atlas_core.plan.session import JobGroup, StudySession
 from atlas_core.plan.workers import Outcome, run_jobs

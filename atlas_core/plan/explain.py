@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from atlas_core.errors import AtlasError
+from atlas_core.manifest import Manifest
 from atlas_core.plan.build import Graph
 from atlas_core.plan.node import Node
 from atlas_core.plan.resolve import NodeState, Resolver
 from atlas_core.registry import unknown_name
 from atlas_core.stages.run_id import run_id
-from atlas_core.store import Manifest
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from atlas_core.code_digest import code_digests
 from atlas_core.hashing import artifact_key, sha256_of
+from atlas_core.manifest import ArtifactRef, Manifest
 from atlas_core.plan.build import Graph
 from atlas_core.plan.collector import without_collection
 from atlas_core.plan.node import Node
 from atlas_core.stages.stage import LOOKS_OUTSIDE, STAGE_ORDER, STAGES, Job
-from atlas_core.store import ArtifactRef, Manifest, Store
+from atlas_core.store import Store
 
 Status = Literal["fresh", "stale", "missing"]
 

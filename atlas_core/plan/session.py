@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from atlas_core.config import Placement, StudyConfig
+from atlas_core.config import StudyConfig
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import sha256_of
+from atlas_core.placement import Placement
 from atlas_core.plan.build import Graph, build_graph
 from atlas_core.plan.node import Node
 from atlas_core.plan.resolve import NodeState, Resolver

@@ -16,8 +16,8 @@ from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from threading import Lock, Thread
 
-from atlas_core.config import Placement
 from atlas_core.errors import AtlasError
+from atlas_core.placement import Placement
 from atlas_core.plan.devices import see_one_gpu, shared_gpus
 from atlas_core.stages.account import Account, LogLine, accounting
 from atlas_core.stages.execute import JobResult, execute

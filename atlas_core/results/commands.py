@@ -19,8 +19,8 @@ from atlas_core.commands.options import (
     placement_from,
     studies_from,
 )
-from atlas_core.config import study_title
 from atlas_core.errors import AtlasError
+from atlas_core.presets import study_title
 from atlas_core.registry import unknown_name
 from atlas_core.results.current import open_results
 from atlas_core.results.database import query

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas_core.errors import AtlasError
+from atlas_core.manifest import MANIFEST, Manifest
 from atlas_core.registry import unknown_name
-from atlas_core.store import MANIFEST, Manifest, Store
+from atlas_core.store import Store
 
 if TYPE_CHECKING:
     import duckdb

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 
 from atlas_core.errors import AtlasError
 from atlas_core.labels.config import SupervisionConfig
+from atlas_core.manifest import Manifest, read_manifest
 from atlas_core.results.schemas import conform, rows_to_table, write_tables
 from atlas_core.stages.run_id import run_id
 from atlas_core.stages.stage import Stage, StageContext
-from atlas_core.store import Manifest, Store, read_manifest
+from atlas_core.store import Store
 
 
 def _run(context: StageContext) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from atlas_core.config import Placement
+from atlas_core.manifest import NOTHING_SPENT, ArtifactRef, Manifest, Spent
+from atlas_core.placement import Placement
 from atlas_core.stages.account import Account
 from atlas_core.stages.stage import STAGES, Job, Stage, StageContext
-from atlas_core.store import NOTHING_SPENT, ArtifactRef, Manifest, Spent, Store, writing
+from atlas_core.store import Store, writing
 
 # In a job's work folder: what was spent on it before it was its turn, as a member of a stack.
 SPENT_FILE = "spent.json"

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from atlas_core.backbone.load import load_backbone
-from atlas_core.config import Placement
 from atlas_core.features.cache import write_features
 from atlas_core.features.extract import extract_features
+from atlas_core.placement import Placement
 from atlas_core.stages.index import read_index
 from atlas_core.stages.items_table import write_items
 from atlas_core.stages.runtime import backbone_config, chosen_items, dataset_root

@@ -19,10 +19,10 @@ from filelock import FileLock
 
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.load import load_backbone
-from atlas_core.config import Placement
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import sha256_of
 from atlas_core.methods.coop import CoOp
+from atlas_core.placement import Placement
 from atlas_core.stages.execute import SPENT_FILE, work_folder
 from atlas_core.stages.runtime import backbone_config
 from atlas_core.stages.stage import Job, StageContext

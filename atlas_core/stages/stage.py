@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from atlas_core.config import Placement
 from atlas_core.hashing import artifact_key
+from atlas_core.manifest import ArtifactRef
+from atlas_core.placement import Placement
 from atlas_core.registry import Registry
-from atlas_core.store import ArtifactRef
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from atlas_core.errors import AtlasError
+from atlas_core.manifest import Manifest
 from atlas_core.plan.explain import Difference, key_differences
 from atlas_core.plan.records import recorded_studies
 from atlas_core.results.current import current_aggregates, study_names
-from atlas_core.store import Manifest, Store
+from atlas_core.store import Store
 from atlas_core.use.runs import evaluations_of, find_run, run_name
 
 MEASURES = ("accuracy", "macro_f1", "top5", "ece", "nll")

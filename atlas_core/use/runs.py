@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.source import backbone_identity
 from atlas_core.errors import AtlasError
+from atlas_core.manifest import Manifest
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import newest_first
 from atlas_core.registry import unknown_name
 from atlas_core.stages.run_id import run_id
 from atlas_core.stages.trained_method import PROMPTS_FILE
-from atlas_core.store import Manifest, Store
+from atlas_core.store import Store
 from atlas_core.training.checkpoint import read_tensors
 
 EXPORT_CONFIG = "config.json"

@@ -11,7 +11,7 @@ from atlas_core.cli import COMMANDS, app
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_imported_and_explains_itself(name: str) -> None:
-    answer = CliRunner().invoke(app, [name, "--help"])
+    answer = CliRunner().invoke(app, [name, "--help"], prog_name="atlas")
     assert answer.exit_code == 0
     assert answer.output.startswith(f"Usage: atlas {name}")
 

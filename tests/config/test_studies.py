@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas_core.commands.options import overrides_from
-from atlas_core.config import load_studies, load_study, preset_names, study_title, validate_study
 from atlas_core.errors import AtlasError
+from atlas_core.presets import load_studies, load_study, preset_names, study_title, validate_study
 
 BASE = {
     "name": "mine",

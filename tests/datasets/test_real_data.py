@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from atlas_core.config import Placement, StudyConfig, validate_study
+from atlas_core.config import StudyConfig
 from atlas_core.datasets.catalogue import dataset_spec
 from atlas_core.datasets.fetch import ensure_fetched
 from atlas_core.datasets.few_shot import few_shot_sample
@@ -19,7 +19,9 @@ from atlas_core.datasets.paths import listing_fingerprint
 from atlas_core.datasets.readers import read_dataset
 from atlas_core.datasets.verify import verify
 from atlas_core.errors import AtlasError
+from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
+from atlas_core.presets import validate_study
 
 DOMAINS = ("photo", "art_painting", "cartoon", "sketch")
 

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from atlas_core.errors import AtlasError
+from atlas_core.manifest import Manifest
 from atlas_core.operations.verify import check_artifacts
-from atlas_core.store import Manifest, Store
+from atlas_core.store import Store
 from atlas_core.training import loop
 from tests.faults.world import TRIED, Killed, broken, kept, no_space, run, small, tables
 from tests.tiny_study import TinyWorld

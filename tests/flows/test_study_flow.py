@@ -12,8 +12,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.flows import flow
 from prefect.testing.utilities import prefect_test_harness
 
-from atlas_core.config import load_study
 from atlas_core.errors import AtlasError
+from atlas_core.presets import load_study
 from atlas_core.store import Store
 from flows.base_to_new import base_to_new
 from flows.study import run_as_tasks

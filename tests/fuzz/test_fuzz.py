@@ -15,7 +15,8 @@ from atlas_core.datasets.paths import check_relative
 from atlas_core.datasets.readers.base import read_dataset
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import canonical_json, sha256_of
-from atlas_core.store import Store, read_manifest
+from atlas_core.manifest import read_manifest
+from atlas_core.store import Store
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = st.none() | st.booleans() | st.integers() | FLOATS | st.text(st.characters(codec="utf-8"))

@@ -40,7 +40,8 @@ ASK = "from atlas_core.backbone.known_models import known_models; known_models()
 LOOK_UP = """
 import sys
 from atlas_core.commands.study import status_rows
-from atlas_core.config import Placement, load_studies, preset_names
+from atlas_core.placement import Placement
+from atlas_core.presets import load_studies, preset_names
 
 for preset in preset_names():
     for study in load_studies(preset):

@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner
 
 from atlas_core.cli import app
-from atlas_core.config import Placement
 from atlas_core.operations import doctor
 from atlas_core.operations.doctor import examine, hub_finding, server_finding
 from atlas_core.operations.finding import Finding
@@ -32,6 +31,7 @@ from atlas_core.operations.versions import (
     package_findings,
     python_finding,
 )
+from atlas_core.placement import Placement
 
 HERE = {name: installed_version(name) for name in PACKAGES}
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from atlas_core.config import Placement, StudyConfig, validate_study
+from atlas_core.config import StudyConfig
 from atlas_core.hashing import artifact_key
 from atlas_core.operations.garbage import Needed, Piece, garbage, needed_by, remove
+from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.execution import run_study
 from atlas_core.plan.resolve import Resolver
+from atlas_core.presets import validate_study
 from atlas_core.results.current import current_aggregates
 from atlas_core.store import Store
 from tests.tiny_study import TinyWorld, make_world, write_yaml

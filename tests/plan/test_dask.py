@@ -10,8 +10,8 @@ from threading import Thread
 
 import pytest
 
-from atlas_core.config import Placement
 from atlas_core.errors import AtlasError
+from atlas_core.placement import Placement
 from atlas_core.plan import dask_cluster
 from atlas_core.plan.execution import run_study
 from atlas_core.plan.workers import run_jobs

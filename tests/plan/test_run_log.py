@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from atlas_core.cli import app
-from atlas_core.config import Placement
 from atlas_core.errors import AtlasError
+from atlas_core.placement import Placement
 from atlas_core.plan.execution import run_study
 from atlas_core.plan.run_log import FIELDS, logged_to
 from atlas_core.stages.account import accounting

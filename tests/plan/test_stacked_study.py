@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from atlas_core.config import Placement
+from atlas_core.manifest import Manifest
+from atlas_core.placement import Placement
 from atlas_core.plan.execution import run_study
 from atlas_core.plan.session import StudySession
 from atlas_core.stages import stacked_tune
-from atlas_core.store import Manifest, Store
+from atlas_core.store import Store
 from atlas_core.training import loop, stack
 from tests.tiny_study import RecordingObserver, TinyWorld, make_world
 

@@ -10,16 +10,18 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from atlas_core.config import Placement, load_study
 from atlas_core.errors import AtlasError
+from atlas_core.manifest import Manifest
+from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.resolve import NodeState
+from atlas_core.presets import load_study
 from atlas_core.results import commands
 from atlas_core.results.current import current_aggregates, mark_current, open_results, study_names
 from atlas_core.results.database import query
 from atlas_core.results.report.study import _plan_rows
 from atlas_core.results.schemas import rows_to_table, write_tables
-from atlas_core.store import Manifest, Store
+from atlas_core.store import Store
 
 app = typer.Typer(pretty_exceptions_enable=False)
 for command in (commands.sql, commands.table, commands.figures, commands.report):

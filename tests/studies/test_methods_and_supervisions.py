@@ -9,13 +9,15 @@ import torch
 
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.load import load_backbone
-from atlas_core.config import Placement, StudyConfig, validate_study
+from atlas_core.config import StudyConfig
 from atlas_core.labels.config import supervision_names
 from atlas_core.methods.registry import METHODS
+from atlas_core.placement import Placement
 from atlas_core.plan.build import Graph
 from atlas_core.plan.execution import run_study
 from atlas_core.plan.node import Node
 from atlas_core.plan.resolve import NodeState
+from atlas_core.presets import validate_study
 from atlas_core.stages.evaluate import test_logits as logits_of
 from atlas_core.stages.trained_method import load_method
 from tests.tiny_study import RecordingObserver, draw_image_folder, write_yaml

@@ -9,8 +9,10 @@ from pathlib import Path
 import yaml
 
 from atlas_core.commands.study import explanation_lines
-from atlas_core.config import Placement, StudyConfig
+from atlas_core.config import StudyConfig
 from atlas_core.errors import AtlasError
+from atlas_core.manifest import Manifest
+from atlas_core.placement import Placement
 from atlas_core.plan.build import Graph, build_graph
 from atlas_core.plan.explain import explain, when
 from atlas_core.plan.records import last_started
@@ -18,7 +20,7 @@ from atlas_core.plan.resolve import NodeState, Resolver
 from atlas_core.results.current import current_aggregates, folders_of
 from atlas_core.results.database import connect
 from atlas_core.results.report.write import PlanRow, write_report
-from atlas_core.store import Manifest, Store
+from atlas_core.store import Store
 
 
 def write_study_report(

@@ -62,6 +62,8 @@ def run_jobs(
 
 
 def _outcomes(jobs: Sequence[Job], placement: Placement) -> Iterator[tuple[int, Outcome]]:
+    if not jobs:
+        return
     if placement.in_process:
         import torch  # here and below: a study may be planned, and found cached, without it
 

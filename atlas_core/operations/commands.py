@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from atlas_core.commands.options import DataOption, DeviceOption, HomeOption, StoreOption, placement_from
-from atlas_core.operations.doctor import examine
 from atlas_core.operations.garbage import garbage, known_studies, needed_by, remove
 from atlas_core.operations.verify import check_artifacts
 from atlas_core.store import Store
@@ -26,6 +25,8 @@ def doctor(
     offline: Annotated[bool, typer.Option("--offline", help="Look at nothing over a network.")] = False,
 ) -> None:
     """Look for what would make a study fail: versions, device, disk, store, Prefect's server, model hub."""
+    from atlas_core.operations.doctor import examine  # torch, which the command line's help need not wait for
+
     bad = 0
     for finding in examine(placement_from(home, store, data_root, device=device), network=not offline):
         bad += finding.state == "bad"

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+# What Linux's drivers of GPUs that torch's CUDA devices may be make: NVIDIA (also Jetson), AMD, and either under WSL.
+GPU_NODES = ("/dev/nvidiactl", "/dev/nvhost-ctrl-gpu", "/dev/kfd", "/dev/dxg")
 
 
 def shared_gpus(device: str) -> tuple[str, ...]:
     """This machine's GPUs that worker processes take turns with; empty where there is nothing to share out."""
-    if device not in ("auto", "cuda"):
+    if device not in ("auto", "cuda") or (device == "auto" and not may_have_gpus()):
         return ()
-    import torch  # only where jobs are run: a study is planned without it
+    import torch  # takes more than a second, which a machine without GPUs need not wait for
 
     return gpus_to_share(device, torch.cuda.device_count(), os.environ.get(VISIBLE))
+
+
+def may_have_gpus() -> bool:
+    """Whether a driver of a GPU is loaded; always where it cannot be told without asking torch."""
+    return sys.platform != "linux" or any(os.path.exists(node) for node in GPU_NODES)
 
 
 def gpus_to_share(device: str, count: int, visible: str | None) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas_core.plan.devices import VISIBLE, gpus_to_share, see_one_gpu
+from atlas_core.plan import devices
+from atlas_core.plan.devices import VISIBLE, gpus_to_share, may_have_gpus, see_one_gpu, shared_gpus
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
@@ -48,3 +49,25 @@ def test_without_several_gpus_the_environment_is_left_alone(monkeypatch: pytest.
     monkeypatch.setenv(VISIBLE, "before")
     see_one_gpu((), 3)
     assert os.environ[VISIBLE] == "before"
+
+
+def test_a_machine_without_a_driver_of_a_gpu_is_not_asked_for_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "GPU_NODES", ("/dev/no-such-node",))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: pytest.fail("asked"))
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    assert not may_have_gpus()
+    assert shared_gpus("auto") == ()
+
+
+@pytest.mark.parametrize(
+    ("device", "platform", "node"),
+    [("auto", "linux", "/dev/null"), ("auto", "win32", "/none"), ("cuda", "linux", "/none")],
+)
+def test_where_there_may_be_gpus_torch_is_asked(
+    monkeypatch: pytest.MonkeyPatch, device: str, platform: str, node: str
+) -> None:
+    monkeypatch.setattr(devices, "GPU_NODES", (node,))
+    monkeypatch.setattr(devices.sys, "platform", platform)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.delenv(VISIBLE, raising=False)
+    assert shared_gpus(device) == ("0", "1", "2")

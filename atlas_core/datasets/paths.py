@@ -54,21 +54,30 @@ def image_names(folder: Path) -> list[str]:
 
 def walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Visible files below a folder as (relative POSIX path, entry), links followed, no folder twice."""
+    return ((path, entry) for path, entry in _walk(folder) if entry is not None)
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
+    """As `walk`, with ("folder/", None) for each folder in which nothing is visible."""
     seen: set[tuple[int, int]] = set()
 
-    def below(path: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    def below(path: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
         status = os.stat(path)
         if (status.st_dev, status.st_ino) in seen:
             return
         seen.add((status.st_dev, status.st_ino))
+        empty = True
         with os.scandir(path) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
+                empty = False
                 if entry.is_dir():
                     yield from below(entry.path, f"{prefix}{entry.name}/")
                 elif entry.is_file():
                     yield prefix + entry.name, entry
+        if empty:
+            yield prefix, None
 
     yield from below(str(folder), "")
 
@@ -76,15 +85,17 @@ def walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 def listing_fingerprint(folder: Path) -> str:
     """SHA-256 (hex) over the sorted (relative path, size, modification time in ns) of the visible files.
 
+    Empty folders count by their paths: one may be a class that its images are yet to come for.
+
     Raises:
         AtlasError: The folder does not exist.
     """
     if not folder.is_dir():
         raise AtlasError(f"folder {folder} does not exist", expected="a dataset's folder")
     digest = hashlib.sha256()
-    for path, entry in sorted(walk(folder), key=lambda found: found[0]):
-        status = entry.stat()
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    for path, entry in sorted(_walk(folder), key=lambda found: found[0]):
+        stamp = "" if entry is None else f"\0{entry.stat().st_size}\0{entry.stat().st_mtime_ns}"
+        digest.update(f"{path}{stamp}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

@@ -294,6 +294,20 @@ def test_the_fingerprint_of_a_folder_shows_every_change(
     assert listing_fingerprint(tmp_path) != before
 
 
+def test_an_empty_class_folder_changes_the_listing_and_a_hidden_one_does_not(tmp_path: Path) -> None:
+    touch(tmp_path, PATHS)
+    before = listing_fingerprint(tmp_path)
+    (tmp_path / ".thumbnails").mkdir()
+    assert listing_fingerprint(tmp_path) == before
+    (tmp_path / "c").mkdir()
+    with_one = listing_fingerprint(tmp_path)
+    assert with_one != before
+    (tmp_path / "c").rename(tmp_path / "d")
+    assert listing_fingerprint(tmp_path) not in (before, with_one)
+    (tmp_path / "d").rmdir()
+    assert listing_fingerprint(tmp_path) == before
+
+
 def test_a_link_that_leads_round_in_a_circle_ends(tmp_path: Path) -> None:
     touch(tmp_path, PATHS)
     (tmp_path / "a" / "round").symlink_to(tmp_path)

@@ -1,6 +1,7 @@
 """What every label source shares: its batch, its offline inputs, its base classes and its registry.
 
-This module needs torch for type checking alone, so that names and options are checked without loading it.
+This module needs torch for type checking alone, and this package's sources import it where they compute, so that a
+study's supervisions are checked and planned without loading it.
 """
 
 from __future__ import annotations

@@ -43,9 +43,9 @@ def known_models() -> KnownModels:
     Raises:
         ImportError: open_clip is not installed.
     """
-    loaded = sys.modules.get("open_clip")
-    # Another package may have added models to the one that is loaded.
-    return _asked(len(loaded.list_models())) if loaded else _kept_or_asked()
+    # Another package may have added models to the one that is loaded; one that is just being loaded has none yet.
+    models = getattr(sys.modules.get("open_clip"), "list_models", None)
+    return _kept_or_asked() if models is None else _asked(len(models()))
 
 
 @lru_cache(maxsize=1)

@@ -22,6 +22,7 @@ from atlas_core.placement import Placement
 from atlas_core.plan.execution import Observer, run_study
 from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.session import JobGroup, StudySession
+from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.results.database import connect
 from atlas_core.results.rendering import table_records
@@ -149,6 +150,8 @@ class LoggingObserver:
 
     def begin(self, session: StudySession) -> None:
         self._log = get_run_logger()
+        for line in short_trainings(session.graph):
+            self._log.warning(line)
         runs = len(session.graph.of_stage("tune"))
         self._left = len(session.graph.nodes)
         self._log.info("%s: %d runs, %d artifacts", session.study.name, runs, self._left)

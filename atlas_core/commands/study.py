@@ -36,6 +36,7 @@ from atlas_core.plan.explain import Explanation, explain, find_node, readable_di
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import Resolver
 from atlas_core.plan.run_log import logged_to
+from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.registry import unknown_name
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store
@@ -130,6 +131,8 @@ def plan(
         out.print(
             f"  {len(runs)} runs, {cached} of them cached; {len(waiting)} of {len(graph.nodes)} artifacts to make"
         )
+        for line in short_trainings(graph):
+            out.print(f"  [yellow]note[/yellow] {line}", soft_wrap=True)
         if waiting:
             guess = (
                 "unknown until the first of their kind is made"

@@ -6,14 +6,13 @@ and nothing else.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from atlas_core.features.atomic import replacing
 from atlas_core.hashing import sha256_of
 from atlas_core.placement import default_home
 
@@ -36,16 +35,8 @@ def read_answer(name: str, decided_by: object, form: TypeAdapter[T]) -> T | None
 
 def keep_answer(name: str, decided_by: object, form: TypeAdapter[T], answer: T) -> None:
     """Keep an answer, in place of an earlier one."""
-    place = _place(name, decided_by)
-    with suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".json", dir=place.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(form.dump_json(answer))
-            os.replace(temporary, place)
-        except OSError:
-            os.unlink(temporary)
+    with suppress(OSError), replacing(_place(name, decided_by)) as file:
+        file.write_bytes(form.dump_json(answer))
 
 
 def _place(name: str, decided_by: object) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atlas_core.labels.config import SupervisionConfig
 from atlas_core.plan.build import Graph
 from atlas_core.training.recipe import Recipe
 
@@ -14,12 +15,13 @@ def short_trainings(graph: Graph) -> list[str]:
     """
     found: dict[tuple[str, int, int], dict[str, None]] = {}
     for node in graph.of_stage("tune"):
-        supervision = node.config["supervision"]
-        period = supervision["period"] if supervision else None
+        if node.config["supervision"] is None:
+            continue
+        supervision = SupervisionConfig.model_validate(node.config["supervision"])
         epochs = Recipe.model_validate(node.config["training"]).trained_epochs
-        if period is not None and period > epochs:
-            labels = found.setdefault((node.config["method"], epochs, period), {})
-            labels[f"atlas_{supervision['source']}"] = None
+        if supervision.period is not None and supervision.period > epochs:
+            labels = found.setdefault((node.config["method"], epochs, supervision.period), {})
+            labels[supervision.label] = None
     return [
         f"{method} trains {epochs} epochs, fewer than K = {period}: no epoch of {', '.join(labels)} has soft labels"
         " (set a smaller `period` or more `epochs`)"

@@ -20,7 +20,6 @@ from pydantic import TypeAdapter
 from atlas_core.errors import AtlasError
 from atlas_core.kept_answers import keep_answer, read_answer
 
-_MOST_KEPT = 4096  # parsed sources that are remembered between processes, the newest
 # Modules that move values around but compute none: what they carry already stands in the key.
 PLUMBING = frozenset(
     {
@@ -91,6 +90,7 @@ def _read(module: str, path: Path) -> tuple[str, list[str]]:
     return digest, [_submodule_or(base, name) if name else base for base, name in imports_by_name]
 
 
+_MOST_KEPT = 4096  # parsed sources that are remembered between processes, the newest
 _PARSED = TypeAdapter(dict[str, tuple[str, list[tuple[str, str]]]])
 _unkept: set[str] = set()
 

@@ -69,6 +69,6 @@ def _plain(value: Any) -> Any:
         return value.as_posix()
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} has no canonical form")
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if isinstance(value, (str, int, float)):
         return value
     raise TypeError(f"{type(value).__name__} has no canonical form: {value!r}")

@@ -24,7 +24,8 @@ from distributed import Client, LocalCluster, get_worker, secede
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan.devices import see_one_gpu, shared_gpus
-from atlas_core.plan.workers import Outcome, attempt, attempt_here
+from atlas_core.plan.workers import Outcome, attempt_there, use_threads
+from atlas_core.registry import registering_modules
 from atlas_core.stages.stage import Job
 
 LOCAL = "local"
@@ -72,7 +73,7 @@ class DaskLane:
         executor = self._client.get_executor(pure=False)
         aside = self._at_once is not None
         future: Future[list[Outcome]] = executor.submit(
-            _attempt_on_worker, list(jobs), _absolute(placement), self._gpus, aside
+            _attempt_on_worker, list(jobs), _absolute(placement), registering_modules(), self._gpus, aside
         )
         return future
 
@@ -99,15 +100,20 @@ class DaskLane:
 
 
 def _attempt_on_worker(
-    jobs: Sequence[Job], placement: Placement, gpus: tuple[str, ...], aside: bool
+    jobs: Sequence[Job],
+    placement: Placement,
+    registering: Sequence[str],
+    gpus: tuple[str, ...],
+    aside: bool,
 ) -> list[Outcome]:
     if aside:
         secede()  # from here on another job may have this worker's place
-        return attempt(jobs, placement)
+        return attempt_there(jobs, placement, registering)
     if gpus:
         # A local cluster's workers are numbered, and one that is started again keeps its number: no GPU is lost.
         see_one_gpu(gpus, int(get_worker().name))
-    return attempt_here(jobs, placement)  # Dask runs tasks in threads of its own, and torch counts by thread
+    use_threads(placement)  # Dask runs tasks in threads of its own, and torch counts by thread
+    return attempt_there(jobs, placement, registering)
 
 
 def _absolute(placement: Placement) -> Placement:

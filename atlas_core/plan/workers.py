@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.util import Finalize
@@ -44,9 +45,29 @@ Outcome = JobResult | JobFailure
 
 def attempt_here(jobs: Sequence[Job], placement: Placement) -> list[Outcome]:
     """`attempt` in a process that is no worker, which uses as many threads as one."""
+    use_threads(placement)
+    return attempt(jobs, placement)
+
+
+def use_threads(placement: Placement) -> None:
+    """Let torch use as many threads as the placement says."""
     import torch  # here and below: a study may be planned, and found cached, without it
 
     torch.set_num_threads(placement.threads)
+
+
+def attempt_there(jobs: Sequence[Job], placement: Placement, registering: Sequence[str]) -> list[Outcome]:
+    """`attempt` in another process.
+
+    Args:
+        registering: Modules to import first, so that names registered by them in the first process are known here.
+    """
+    try:
+        for module in registering:
+            import_module(module)
+    except Exception as error:
+        told = f"{module}, which registered something, cannot be imported by a worker: {error}"
+        return [JobFailure(job.name, told, traceback.format_exc()) for job in jobs]
     return attempt(jobs, placement)
 
 

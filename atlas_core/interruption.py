@@ -30,6 +30,9 @@ class Interruptions:
         self._ended = Event()
 
     def __enter__(self) -> Interruptions:
+        # For the helper that multiprocessing starts: it clears semaphores away after a process that ended at once, and
+        # need not warn of it.
+        sys.warnoptions.append("ignore:resource_tracker:UserWarning")
         for number in _SIGNALS:
             # One that is ignored stays so: `nohup atlas run …` survives its terminal.
             if signal.getsignal(number) is not signal.SIG_IGN:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from atlas_core.commands.options import DataOption, DeviceOption, HomeOption, StoreOption, placement_from
-from atlas_core.operations.garbage import garbage, known_studies, needed_by, remove
+from atlas_core.operations.garbage import (
+    Piece,
+    empty_trash,
+    garbage,
+    known_studies,
+    needed_by,
+    remove,
+    trash,
+)
 from atlas_core.operations.verify import check_artifacts
-from atlas_core.store import Store
+from atlas_core.store import Store, adopt
 
 out = Console(highlight=False)
 store_app = typer.Typer(name="store", help="The store of artifacts.", no_args_is_help=True)
@@ -40,29 +49,58 @@ def doctor(
 
 def gc(
     delete: Annotated[
-        bool, typer.Option("--delete", help="Remove it; without this it is only listed.")
+        bool, typer.Option("--delete", help="Move it to the store's trash; without this it is only listed.")
+    ] = False,
+    empty: Annotated[
+        bool, typer.Option("--empty-trash", help="Delete for good what lies in the trash; nothing else is done.")
     ] = False,
     home: HomeOption = None,
     store: StoreOption = None,
     data_root: DataOption = None,
 ) -> None:
-    """List (or remove) artifacts that no preset and no study that was run needs, and leftovers of crashes."""
+    """List artifacts that no preset and no study that was run needs, and leftovers of crashes; or remove them."""
     placement = placement_from(home, store, data_root)
     artifacts = Store(placement.store_path)
+    if empty:
+        pieces = list(trash(artifacts))
+        empty_trash(artifacts)
+        _show(pieces)
+        out.print(f"{len(pieces)} pieces, {_megabytes(pieces):.2f} MB deleted for good", soft_wrap=True)
+        return
     studies = known_studies(artifacts)
     pieces = list(garbage(artifacts, needed_by(studies, placement)))
-    for piece in pieces:
-        out.print(
-            f"{piece.bytes / 1e6:>10.2f} MB  {piece.name}: {piece.reason}", markup=False, soft_wrap=True
-        )
-    size = sum(piece.bytes for piece in pieces) / 1e6
+    _show(pieces)
     if delete:
         remove(artifacts, pieces)
-    done = "removed" if delete else "would be removed (atlas gc --delete)" if pieces else "to remove"
+    done = (
+        "moved to the trash (atlas gc --empty-trash deletes it)"
+        if delete
+        else "would be moved to the trash (atlas gc --delete)"
+        if pieces
+        else "to remove"
+    )
     out.print(
-        f"{len(pieces)} pieces, {size:.2f} MB {done}; {len(studies)} studies were asked what they need",
+        f"{len(pieces)} pieces, {_megabytes(pieces):.2f} MB {done}; {len(studies)} studies were asked what they need",
         soft_wrap=True,
     )
+
+
+def _show(pieces: Sequence[Piece]) -> None:
+    for piece in pieces:
+        size = f"{piece.bytes / 1e6:>10.2f} MB"
+        out.print(f"{size}  {piece.name}: {piece.reason}", markup=False, soft_wrap=True)
+
+
+def _megabytes(pieces: Sequence[Piece]) -> float:
+    return sum(piece.bytes for piece in pieces) / 1e6
+
+
+@store_app.command("adopt")
+def adopt_store(home: HomeOption = None, store: StoreOption = None) -> None:
+    """Make a store of a folder that holds files already; what is not a store's stays as it is."""
+    root = placement_from(home, store, None).store_path
+    adopt(root)
+    out.print(f"{root} is a store", markup=False, soft_wrap=True)
 
 
 @store_app.command("verify")

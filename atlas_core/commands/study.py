@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -34,7 +35,7 @@ from atlas_core.plan.estimate import Costs, seconds_to_go
 from atlas_core.plan.execution import run_study
 from atlas_core.plan.explain import Explanation, explain, find_node, readable_difference, when
 from atlas_core.plan.records import recorded_studies
-from atlas_core.plan.resolve import Resolver
+from atlas_core.plan.resolve import STATUSES, Resolver, ToMake
 from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.registry import unknown_name
@@ -76,7 +77,7 @@ def status(
     data_root: DataOption = None,
     output: Annotated[str, typer.Option("--format", help="table or json")] = "table",
 ) -> None:
-    """List a study's stages and runs as fresh, stale or missing; nothing is run."""
+    """List a study's stages and runs as fresh, stale, missing or pending; nothing is run."""
     if output not in ("table", "json"):
         raise unknown_name("format", output, ("table", "json"))
     placement = placement_from(home, store, data_root)
@@ -85,13 +86,16 @@ def status(
         print(json.dumps([{"study": a, "stage": b, "name": c, "status": d} for a, b, c, d in rows], indent=1))
         return
     counts = Counter((row[0], row[1], row[3]) for row in rows)
-    table = Table("study", "stage", "fresh", "stale", "missing", box=None, pad_edge=False)
-    for name in dict.fromkeys(row[0] for row in rows):
+    table = Table("study", "stage", *STATUSES, box=None, pad_edge=False)
+    names = list(dict.fromkeys(row[0] for row in rows))
+    for name in names:
         for stage in STAGE_ORDER:
-            numbers = [counts[name, stage, kind] for kind in ("fresh", "stale", "missing")]
+            numbers = [counts[name, stage, kind] for kind in STATUSES]
             if any(numbers):
                 table.add_row(name, stage, *(str(number or "·") for number in numbers))
     out.print(table)
+    for name in names:
+        out.print(f"{name}: {to_make_text([row[3] for row in rows if row[0] == name])}", soft_wrap=True)
     not_fresh = [row for row in rows if row[1] == "tune" and row[3] != "fresh"]
     for _, _, name, state in not_fresh[:60]:
         out.print(f"{state:<8} {name.removeprefix('tune/')}", soft_wrap=True)
@@ -104,6 +108,15 @@ def status_rows(study: StudyConfig, placement: Placement) -> list[tuple[str, str
     graph = build_graph(study, placement)
     states = Resolver(graph, Store(placement.store_path)).states()
     return [(study.name, node.stage, node.name, states[node.name].status) for node in graph.nodes]
+
+
+def to_make_text(statuses: Sequence[str]) -> str:
+    """ "77 of 77 artifacts to make", "between 4 and 77 of 77 artifacts to make (…)"."""
+    to_make = ToMake.of(statuses)
+    text = f"{to_make} of {len(statuses)} artifacts to make"
+    if to_make.perhaps:
+        text += f" ({to_make.perhaps} are pending: found in the store if what they are made from comes out as it was)"
+    return text
 
 
 def plan(
@@ -158,7 +171,7 @@ def why(
     store: StoreOption = None,
     data_root: DataOption = None,
 ) -> None:
-    """Explain why a run is fresh, stale or missing, field by field."""
+    """Explain why a run is fresh, stale, missing or pending, field by field."""
     placement = placement_from(home, store, data_root)
     artifacts = Store(placement.store_path)
     studies = studies_from(study, preset, assignments) if study else recorded_studies(artifacts)
@@ -195,6 +208,10 @@ def explanation_lines(explanation: Explanation, most: int = 24) -> list[str]:
         )
     for cause in explanation.causes:
         lines.append(f"waits for {cause}")
+    if explanation.status == "pending" and explanation.sibling is not None:
+        sibling = explanation.sibling
+        lines.append(f"if that comes out as it was, it is {sibling.key[:16]}, made {when(sibling)}")
+        return lines
     if explanation.sibling is None:
         lines.append("no other version of it is in the store")
         return lines

@@ -25,8 +25,13 @@ class StudyRecord(Record):
     @model_validator(mode="before")
     @classmethod
     def _from_study_alone(cls, value: Any) -> Any:
-        """A store of an earlier version has the study alone, without a number."""
-        return {"study": value} if isinstance(value, dict) and "protocol" in value else value
+        """A store of an earlier version has the study alone, without a number and with a device."""
+        if not isinstance(value, dict) or "protocol" not in value:
+            return value
+        backbone = value.get("backbone", {})
+        return {
+            "study": {**value, "backbone": {name: backbone[name] for name in backbone if name != "device"}}
+        }
 
 
 _RECORDS = NumberedRecords(".studies", StudyRecord, "a study")

@@ -220,8 +220,9 @@ def test_a_study_recorded_by_an_earlier_version_is_the_oldest(tmp_path):
     store = Store(tmp_path)
     for study in ("base-to-new-demo", "few-shot-demo"):
         record_study(store, load_study(study))
-    plain = load_study("cross-dataset-demo").model_dump_json()
-    (tmp_path / ".studies" / "cross-dataset-demo.json").write_text(plain)
+    plain = load_study("cross-dataset-demo").model_dump(mode="json")
+    plain["backbone"]["device"] = "auto"
+    (tmp_path / ".studies" / "cross-dataset-demo.json").write_text(json.dumps(plain))
     assert [each.name for each in recorded_studies(store)] == [
         "few-shot-demo", "base-to-new-demo", "cross-dataset-demo"
     ]  # fmt: skip

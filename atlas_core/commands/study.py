@@ -1,4 +1,4 @@
-"""`atlas run | status | why | plan`: studies from the command line."""
+"""`atlas run | status | why`: studies from the command line."""
 
 from __future__ import annotations
 
@@ -26,18 +26,16 @@ from atlas_core.commands.options import (
     placement_from,
     studies_from,
 )
-from atlas_core.commands.progress import ConsoleObserver, readable_seconds
+from atlas_core.commands.progress import ConsoleObserver
 from atlas_core.config import StudyConfig
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
-from atlas_core.plan.estimate import Costs, seconds_to_go
 from atlas_core.plan.execution import run_study
 from atlas_core.plan.explain import Explanation, explain, find_node, readable_difference, when
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import STATUSES, Resolver, ToMake
 from atlas_core.plan.run_log import logged_to
-from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.registry import unknown_name
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store
@@ -117,44 +115,6 @@ def to_make_text(statuses: Sequence[str]) -> str:
     if to_make.perhaps:
         text += f" ({to_make.perhaps} are pending: found in the store if what they are made from comes out as it was)"
     return text
-
-
-def plan(
-    study: StudyArgument,
-    preset: PresetOption = "demo",
-    assignments: SetOption = None,
-    workers: WorkersOption = None,
-    home: HomeOption = None,
-    store: StoreOption = None,
-    data_root: DataOption = None,
-) -> None:
-    """Say what a study would do: runs, what is cached, and an estimate of time and disk."""
-    placement = placement_from(home, store, data_root, workers)
-    costs = Costs.from_manifests(Store(placement.store_path).manifests())
-    for each in studies_from(study, preset, assignments):
-        graph = build_graph(each, placement)
-        states = Resolver(graph, Store(placement.store_path)).states()
-        waiting = [node for node in graph.nodes if states[node.name].status != "fresh"]
-        runs = graph.of_stage("tune")
-        cached = sum(states[node.name].status == "fresh" for node in runs)
-        seconds = seconds_to_go(waiting, costs, placement.workers)
-        size = sum(costs.bytes(node) or 0.0 for node in waiting)
-        unknown = sorted({node.stage for node in waiting if costs.seconds(node) is None})
-        out.print(f"[bold]{each.name}[/bold] {each.description}", soft_wrap=True)
-        out.print(
-            f"  {len(runs)} runs, {cached} of them cached; {len(waiting)} of {len(graph.nodes)} artifacts to make"
-        )
-        for line in short_trainings(graph):
-            out.print(f"  [yellow]note[/yellow] {line}", soft_wrap=True)
-        if waiting:
-            guess = (
-                "unknown until the first of their kind is made"
-                if seconds is None
-                else readable_seconds(seconds)
-            )
-            out.print(f"  about {guess} on {placement.workers} workers, {size / 1e6:.1f} MB on disk")
-            if unknown and seconds is not None:
-                out.print(f"  never measured on this store, counted like the others: {', '.join(unknown)}")
 
 
 def why(

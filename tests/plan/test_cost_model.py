@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from atlas_core.bench.training_step import build
-from atlas_core.datasets.catalogue import catalogue_names, dataset_spec
+from atlas_core.datasets.catalogue import dataset_names, dataset_spec
+from atlas_core.datasets.fetch import ensure_fetched
+from atlas_core.datasets.readers import read_dataset
 from atlas_core.methods.registry import METHODS
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
@@ -73,34 +74,84 @@ def test_every_stage_is_within_a_factor_of_two_where_it_takes_longer_than_a_blin
         assert 0.45 < expected[kind][1] / size < 2.2
 
 
-def test_the_demo_dataset_takes_the_room_that_its_generator_fills(expected: dict[str, tuple[float, float]]) -> None:
+def test_the_demo_dataset_takes_the_room_that_its_generator_fills(
+    expected: dict[str, tuple[float, float]],
+) -> None:
     assert expected["fetch"][1] == pytest.approx(4_625_420, rel=0.1)
 
 
 @pytest.mark.parametrize(("method", "classes"), PUBLISHED_STEPS)
 def test_a_step_at_the_papers_size_is_within_a_factor_of_one_and_a_half(method: str, classes: int) -> None:
+    dataset, subset = {10: ("eurosat", "all"), 50: ("caltech101", "base")}[classes]
     batch = {"coop": 32, "cocoop": 1, "maple": 4}[method]
     config = {
-        "method": method, "subset": "all", "shots": batch, "training": {"epochs": 1000, "batch_size": batch * classes}
+        "method": method, "subset": subset, "shots": 16, "training": {"epochs": 2, "batch_size": batch}
     }  # fmt: skip
-    # A dataset of so many classes: one step an epoch of `batch` images, by the sizes that a training has.
-    work = _Sized("tune", f"tune/any/all/{batch}-shot/{method}/one_hot/seed1", config,
-                  ("classes", "pixels") if method == "maple" else ("classes",), classes, batch)  # fmt: skip
-    seconds = CostModel().seconds(work, model_size("ViT-B-16-quickgelu")) / 1000
+    roles = ("classes", "image_features", *(("pixels",) if method == "maple" else ()))
+    work = Work("tune", f"tune/{dataset}/{subset}/16-shot/{method}/one_hot/seed1", config, roles)
+    assert (work.classes, work.steps) == (classes, 2 * (16 * classes // batch))
+    seconds = CostModel().seconds(work, model_size("ViT-B-16-quickgelu")) / work.steps
     assert 1 / 1.5 < seconds / PUBLISHED_STEPS[method, classes] < 1.5
 
 
-class _Sized(Work):
-    """A training whose number of classes and batch are given."""
+@pytest.mark.parametrize(
+    ("model", "gflops"),
+    # mlfoundations/open_clip, docs/model_profile.csv, image_gflops.
+    [("ViT-B-32-quickgelu", 8.82), ("ViT-B-16-quickgelu", 35.13), ("ViT-L-14", 162.03), ("ViT-H-14", 334.59)],
+)
+def test_operations_of_an_image_are_those_of_open_clips_profile(model: str, gflops: float) -> None:
+    assert model_size(model).image_operations == pytest.approx(gflops * 1e9, rel=0.05)
 
-    def __init__(self, stage, name, config, inputs, classes, batch):  # type: ignore[no-untyped-def]
-        super().__init__(stage, name, {**config, "training": {"epochs": 1000, "batch_size": batch}, "shots": 1}, inputs)
-        object.__setattr__(self, "_classes", classes)
 
-    @property
-    def classes(self) -> int:
-        return int(self._classes)  # type: ignore[attr-defined]
+def test_a_resnet_counts_like_the_papers_backbone() -> None:
+    assert model_size("RN50").image_operations == model_size("ViT-B-16").image_operations
 
-    @property
-    def steps(self) -> int:
-        return 1000
+
+def test_every_method_has_a_number_and_one_of_another_package_a_default() -> None:
+    assert set(cost_numbers().methods) == set(METHODS.names())
+    model, size = CostModel(), model_size("demo")
+    config = {"method": "theirs", "subset": "all", "shots": 16, "training": {"epochs": 1, "batch_size": 32}}
+    theirs = Work(
+        "tune", "tune/eurosat/all/16-shot/theirs/one_hot/seed1", config, ("classes", "image_features")
+    )
+    ours = Work("tune", theirs.name, {**config, "method": "coop"}, theirs.inputs)
+    assert model.seconds(theirs, size) == model.seconds(ours, size)
+
+
+def test_a_gpu_is_said_not_to_have_been_measured() -> None:
+    assert cost_numbers().devices["cpu"].measured
+    assert not cost_numbers().devices["gpu"].measured
+    assert device_class("cuda:1") == "gpu"
+    assert device_class("cpu") == "cpu"
+
+
+def test_datasets_are_sized_by_the_catalogue_and_ones_own_by_what_is_assumed() -> None:
+    shapes, flowers, own = (dataset_size(name) for name in ("demo_shapes", "oxford_flowers", "my_own"))
+    assert (shapes.classes, shapes.classes_of("base"), shapes.classes_of("new")) == (13, 7, 6)
+    assert shapes.test_images_of("base") == 210
+    # The images' archive (344,862,509 bytes) and two small files, over 8,189 images.
+    assert flowers.image_bytes * flowers.images == pytest.approx(344_862_509, rel=0.01)
+    assert own.classes == cost_numbers().dataset.classes
+    assert dataset_size("imagenet").downloaded is False
+
+
+@pytest.mark.parametrize("name", [name for name in dataset_names() if name.startswith("demo_")])
+def test_the_demo_datasets_counts_are_those_of_what_is_drawn(name: str, tmp_path: Path) -> None:
+    spec = dataset_spec(name)
+    if not spec.source:
+        pytest.skip("drawn from another one")
+    ensure_fetched(spec, tmp_path)
+    index = read_dataset(spec, tmp_path)
+    assert spec.counts == {
+        **{split: len(index.positions(split)) for split in ("train", "val", "test")},
+        "classes": len(index.class_names),
+    }
+
+
+def test_estimating_a_study_imports_no_torch() -> None:
+    script = (
+        "import sys; from atlas_core.cli import app;"
+        "app(['plan', 'base-to-new', '--device', 'cpu'], standalone_mode=False); print(*sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "open_clip", "pandas", "duckdb"} & set(said.split())

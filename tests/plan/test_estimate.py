@@ -71,7 +71,9 @@ def test_a_dataset_that_was_not_measured_costs_in_proportion_to_what_the_model_s
     costs = Costs.from_manifests([manifest_of(named(graph, COOP), 7.0)])
     expected = 7.0 * shipped.seconds(named(graph, COOP_DIGITS)) / shipped.seconds(named(graph, COOP))
     assert costs.seconds(named(graph, COOP_DIGITS)) == pytest.approx(expected)
-    costs = Costs.from_manifests([manifest_of(named(graph, COOP), 7.0), manifest_of(named(graph, COOP_DIGITS), 1.0)])
+    costs = Costs.from_manifests(
+        [manifest_of(named(graph, COOP), 7.0), manifest_of(named(graph, COOP_DIGITS), 1.0)]
+    )
     assert costs.seconds(named(graph, COOP_DIGITS)) == pytest.approx(1.0)
     assert costs.seconds(named(graph, COOP)) == pytest.approx(7.0)
 
@@ -82,7 +84,9 @@ def test_trainings_cost_by_epochs_and_shots(tmp_path: Path) -> None:
     longer = named(graph_of(tmp_path, training={"epochs": 30}), COOP)
     assert costs.seconds(longer) == pytest.approx(6.0, rel=0.2)
     fewer = named(graph_of(tmp_path, shots=[8], training={"epochs": 10}), COOP.replace("16-shot", "8-shot"))
-    assert costs.seconds(fewer) == pytest.approx(2.0 / 3, rel=0.2)  # 56 images make one batch of 32, 112 three
+    assert costs.seconds(fewer) == pytest.approx(
+        2.0 / 3, rel=0.2
+    )  # 56 images make one batch of 32, 112 three
 
 
 def test_another_backbone_was_not_measured(tmp_path: Path) -> None:
@@ -123,7 +127,12 @@ def test_a_dataset_that_is_there_costs_nothing_to_fetch(tmp_path: Path) -> None:
 def test_manifests_of_another_form_are_passed_over(tmp_path: Path) -> None:
     graph = graph_of(tmp_path)
     node = named(graph, COOP)
-    for parts in ({"config": {}}, {"config": None}, {"config": {**node.config, "training": "long"}}, {"inputs": {}}):
+    for parts in (
+        {"config": {}},
+        {"config": None},
+        {"config": {**node.config, "training": "long"}},
+        {"inputs": {}},
+    ):
         Costs.from_manifests([manifest_of(node, 1.0, **parts)]).seconds(node)
     strange = Node("tune", "x", "x", {}, {}, ())
     assert not Costs.from_manifests([manifest_of(strange, 1.0)]).is_measured(node)

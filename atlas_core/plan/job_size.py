@@ -98,8 +98,11 @@ def _size_of(spec: DatasetSpec | None) -> DatasetSize:
     source = spec.source if spec else None
     train = counts.get("train", 0) + counts.get("val", 0) if counts else assumed.train
     test = counts.get("test", 0) if counts else assumed.test
-    known = sum(archive.size or 0 for archive in source.archives) if source else 0
-    each = known / max(1, train + test) if source and source.archives and source.archives[0].size else 0.0
+    # The first archive holds the images; its mirrors hold the same, packed otherwise.
+    sizes = (
+        [place.size for archive in source.archives[:1] for place in archive.candidates()] if source else []
+    )
+    each = next((size for size in sizes if size), 0) / max(1, train + test)
     generated = bool(source and source.generator)
     otherwise = assumed.generated_image_bytes if generated else assumed.image_bytes
     return DatasetSize(

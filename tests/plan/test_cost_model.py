@@ -129,8 +129,9 @@ def test_datasets_are_sized_by_the_catalogue_and_ones_own_by_what_is_assumed() -
     shapes, flowers, own = (dataset_size(name) for name in ("demo_shapes", "oxford_flowers", "my_own"))
     assert (shapes.classes, shapes.classes_of("base"), shapes.classes_of("new")) == (13, 7, 6)
     assert shapes.test_images_of("base") == 210
-    # The images' archive (344,862,509 bytes) and two small files, over 8,189 images.
-    assert flowers.image_bytes * flowers.images == pytest.approx(344_862_509, rel=0.01)
+    assert flowers.image_bytes * flowers.images == pytest.approx(344_862_509)  # its archive of images
+    scenes = dataset_size("sun397")
+    assert scenes.image_bytes * scenes.images == pytest.approx(39_182_693_483)  # a mirror's
     assert own.classes == cost_numbers().dataset.classes
     assert dataset_size("imagenet").downloaded is False
 

@@ -18,7 +18,11 @@ class CostModel:
         self.device = self.numbers.devices[device]
 
     def seconds(self, work: Work, model: ModelSize) -> float:
-        """Expected seconds of a job in one process with one thread."""
+        """Expected seconds of a job in one process with one thread.
+
+        Raises:
+            LookupError: A stage that the model does not know.
+        """
         stages, size = self.numbers.stages, work.size
         match work.stage:
             case "fetch" if size.generated:
@@ -40,11 +44,17 @@ class CostModel:
                 return stages.job + work.views * self._evaluated_image(work, model)
             case "aggregate":
                 return stages.aggregate["seconds"] + len(work.inputs) * stages.aggregate["evaluation"]
-            case _:
+            case "csl" | "isl":
                 return stages.soft_labels
+            case _:
+                raise LookupError(f"the cost model knows no stage {work.stage!r}")
 
     def bytes(self, work: Work, model: ModelSize) -> float:
-        """Expected bytes of a job's artifact; of `fetch`, of the dataset that it brings."""
+        """Expected bytes of a job's artifact; of `fetch`, of the dataset that it brings.
+
+        Raises:
+            LookupError: A stage that the model does not know.
+        """
         stages, size = self.numbers.stages, work.size
         match work.stage:
             case "fetch":
@@ -69,9 +79,11 @@ class CostModel:
                 return stages.run_bytes + work.steps * stages.step_bytes + learned
             case "evaluate":
                 return work.views * stages.evaluated_image_bytes
-            case _:
+            case "aggregate":
                 images = sum(_tested_images(role) for role in work.inputs)
                 return stages.aggregate["bytes"] + images * stages.aggregate["image_bytes"]
+            case _:
+                raise LookupError(f"the cost model knows no stage {work.stage!r}")
 
     def _method(self, work: Work) -> MethodNumbers:
         return self.numbers.methods.get(work.method, self.numbers.other_method)

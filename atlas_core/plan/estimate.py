@@ -84,9 +84,7 @@ class Costs:
 
     def is_measured(self, node: Node) -> bool:
         """Whether `seconds` rests on what such jobs have cost, and not on the shipped model alone."""
-        return any(
-            self._ratio(kind, "seconds", _model_of(node)) for kind in _kinds(_work(node), _backbone_of(node))
-        )
+        return self._said(node, "seconds") is not None and self._measured_ratio(node, "seconds") is not None
 
     def _record(self, work: Work, backbone: str, seconds: float, size: float | None) -> None:
         try:
@@ -100,10 +98,23 @@ class Costs:
                 self._ratios.pop((kind, what), None)
 
     def _expected(self, node: Node, what: str) -> float:
-        work, model = _work(node), _model_of(node)
-        expected = float(getattr(self._model, what)(work, model))
-        ratios = (self._ratio(kind, what, model) for kind in _kinds(work, _backbone_of(node)))
-        return expected * next((ratio for ratio in ratios if ratio is not None), 1.0)
+        said = self._said(node, what)
+        if said is None:
+            return 0.0
+        ratio = self._measured_ratio(node, what)
+        return said if ratio is None else said * ratio
+
+    def _said(self, node: Node, what: str) -> float | None:
+        """What the model says of a node; None of a stage that it does not know."""
+        try:
+            return float(getattr(self._model, what)(_work(node), _model_of(node)))
+        except (LookupError, TypeError, ValueError):
+            return None
+
+    def _measured_ratio(self, node: Node, what: str) -> float | None:
+        model = _model_of(node)
+        ratios = (self._ratio(kind, what, model) for kind in _kinds(_work(node), _backbone_of(node)))
+        return next((ratio for ratio in ratios if ratio is not None), None)
 
     def _ratio(self, kind: Kind, what: str, model: ModelSize) -> float | None:
         """What jobs of a kind have cost beside what the model says of them; None where none was measured."""
@@ -152,7 +163,7 @@ def _kinds(work: Work, backbone: str) -> tuple[Kind, Kind]:
 
 def _is_there(node: Node) -> bool:
     """Whether a dataset's folder is there, so that `fetch` has nothing to bring."""
-    return node.stage == "fetch" and Path(node.runtime["folder"]).is_dir()
+    return node.stage == "fetch" and "folder" in node.runtime and Path(node.runtime["folder"]).is_dir()
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,14 @@ class Resolver:
                 self._fresh[node.name] = states[node.name]
         return states
 
+    def look_up(self, node: Node, states: Mapping[str, NodeState]) -> NodeState:
+        """The state of one node, from those of its inputs."""
+        return self._fresh.get(node.name) or self._resolve(node, states)
+
+    def manifests(self) -> list[Manifest]:
+        """Every readable manifest of the store, read once."""
+        return [each for family in self._versions().values() for each in family]
+
     def ready_jobs(self, states: dict[str, NodeState]) -> list[Job]:
         """Jobs of nodes that are not fresh and whose inputs all are, by stage."""
         jobs = [
@@ -100,21 +108,24 @@ class Resolver:
         ]
         return sorted(jobs, key=lambda job: STAGE_ORDER.index(job.stage))
 
-    def job(self, node: Node, states: dict[str, NodeState]) -> Job:
+    def job(self, node: Node, states: Mapping[str, NodeState]) -> Job:
         """The job that makes a node whose key is known."""
         parts = states[node.name].key_parts
         assert parts is not None
         inputs = {role: _ref(states[each.name]) for role, each in node.inputs.items()}
         runtime = dict(node.runtime)
-        if node is self.graph.aggregate:
+        if node.stage == "aggregate":
             runtime |= self._study_artifacts(node, states)
         return Job(node.stage, node.name, node.family, parts, inputs, runtime)
 
     def family(self, node: Node) -> list[Manifest]:
         """Every version of a node in the store, newest first."""
+        return self._versions().get(node.family, [])
+
+    def _versions(self) -> dict[str, list[Manifest]]:
         if self._families is None:
-            self._families = _grouped(self.store, lambda manifest: manifest.family)
-        return self._families.get(node.family, [])
+            self._families = _grouped(self.store.manifests(), lambda manifest: manifest.family)
+        return self._families
 
     def known_parts(self, node: Node, states: Mapping[str, NodeState]) -> dict[str, Any]:
         """The parts of a node's key that are known now: all but `source` once its inputs are fresh."""
@@ -126,7 +137,7 @@ class Resolver:
             "code": self._code_of(node),
         }
 
-    def _resolve(self, node: Node, states: dict[str, NodeState]) -> NodeState:
+    def _resolve(self, node: Node, states: Mapping[str, NodeState]) -> NodeState:
         waits = tuple(each.name for each in node.inputs.values() if states[each.name].status != "fresh")
         if waits:
             candidates = tuple(self._candidates(node, states))
@@ -148,7 +159,7 @@ class Resolver:
         two datasets with the same class names are one artifact).
         """
         if self._by_config is None:
-            self._by_config = _grouped(self.store, _stage_and_config)
+            self._by_config = _grouped(self.manifests(), _stage_and_config)
         versions = self._by_config.get(_place_of(node.stage, node.config), [])
         known = self.known_parts(node, states) if versions else {}
         for version in versions:
@@ -190,7 +201,7 @@ class Resolver:
     def _absent(self, node: Node) -> Status:
         return "stale" if self.family(node) else "missing"
 
-    def _study_artifacts(self, aggregate: Node, states: dict[str, NodeState]) -> dict[str, Any]:
+    def _study_artifacts(self, aggregate: Node, states: Mapping[str, NodeState]) -> dict[str, Any]:
         made = [node for node in self.graph.nodes if node is not aggregate]
         keys = {node.name: _ref(states[node.name]).key for node in made}
         return {
@@ -214,10 +225,10 @@ def _place_of(stage: str, config: Mapping[str, Any]) -> str:
     return f"{stage} {json.dumps(config, sort_keys=True)}"
 
 
-def _grouped(store: Store, by: Callable[[Manifest], str]) -> dict[str, list[Manifest]]:
-    """The store's manifests, newest first in each group."""
+def _grouped(manifests: Iterable[Manifest], by: Callable[[Manifest], str]) -> dict[str, list[Manifest]]:
+    """Manifests, newest first in each group."""
     found: dict[str, list[Manifest]] = {}
-    for manifest in newest_first(store.manifests()):
+    for manifest in newest_first(manifests):
         found.setdefault(by(manifest), []).append(manifest)
     return found
 

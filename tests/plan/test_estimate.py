@@ -124,6 +124,13 @@ def test_a_dataset_that_is_there_costs_nothing_to_fetch(tmp_path: Path) -> None:
     assert costs.seconds(named(graph, "fetch/demo_shapes")) == 0
 
 
+def test_a_stage_that_the_model_does_not_know_is_expected_to_take_no_time() -> None:
+    for strange in (Node("theirs", "theirs/demo_shapes", "", {}, {}, ()), Node("tune", "x", "x", {}, {}, ())):
+        assert Costs().seconds(strange) == 0
+        assert Costs().bytes(strange) == 0
+        assert not Costs().is_measured(strange)
+
+
 def test_manifests_of_another_form_are_passed_over(tmp_path: Path) -> None:
     graph = graph_of(tmp_path)
     node = named(graph, COOP)

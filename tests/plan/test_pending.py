@@ -11,6 +11,7 @@ from PIL import Image
 from atlas_core import code_digest
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.resolve import NodeState, Resolver, ToMake
+from atlas_core.results.report.study import write_study_report
 from atlas_core.store import Store
 from tests.tiny_study import TinyWorld, draw_image_folder, make_world
 
@@ -108,3 +109,16 @@ def test_nothing_is_pending_in_an_empty_store(tmp_path: Path) -> None:
     world = make_world(tmp_path / "new")
     assert {state.status for state in states_of(world).values()} == {"missing"}
     assert str(to_make(world)) == str(len(states_of(world)))
+
+
+def test_a_report_of_results_that_may_be_current_says_that_it_cannot_tell(copied: TinyWorld) -> None:
+    page = write_study_report(
+        [copied.study()], copied.placement, copied.home / "report.html", title="tiny"
+    ).read_text()
+    assert "Run again to see whether they are current, an input has to be made first: tiny." in page
+    assert "Older than its configuration" not in page
+    copied.run()
+    page = write_study_report(
+        [copied.study()], copied.placement, copied.home / "report.html", title="tiny"
+    ).read_text()
+    assert "Run again" not in page

@@ -78,7 +78,7 @@ class _Builder:
         # One reading a dataset and so on: a study may have thousands of runs.
         self._spec = cache(dataset_spec)
         self._dataset = cache(self._make_dataset)
-        self.backbone_runtime = self.study.backbone.model_dump(mode="json", exclude={"device"})
+        self.backbone_runtime = self.study.backbone.model_dump(mode="json")
 
     @cached_property
     def backbone(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Why a node is fresh, stale or missing: its key, part by part, beside its newest sibling's."""
+"""Why a node is fresh, stale, missing or pending: its key, part by part, beside its newest sibling's."""
 
 from __future__ import annotations
 
@@ -78,11 +78,15 @@ def explain(resolver: Resolver, states: Mapping[str, NodeState], node: Node) -> 
     ]
     same_name = [each for each in versions if each.name == node.name]
     sibling = next(iter(same_name or versions), None)
+    sibling = next(iter(state.candidates), sibling)
     differences: tuple[Difference, ...] = ()
     if sibling is not None and state.key_parts is not None:
         differences = tuple(key_differences(sibling.key_parts, state.key_parts))
     elif sibling is not None:
-        differences = tuple(key_differences({"config": sibling.key_parts["config"]}, {"config": node.config}))
+        known = resolver.known_parts(node, states)
+        then = {part: sibling.key_parts.get(part, {}) for part in known}
+        then["inputs"] = {role: then["inputs"].get(role, "absent") for role in known["inputs"]}
+        differences = tuple(key_differences(then, known))
     causes = tuple(_causes(resolver, states, node))
     return Explanation(node.name, state.status, state.manifest, sibling, differences, causes)
 

@@ -28,7 +28,7 @@ _PIXEL_CHUNK = 100  # the published test batch (protocol 1.0)
 
 def _run(context: StageContext) -> None:
     config = context.config
-    clip = load_backbone(backbone_config(context))
+    clip = load_backbone(backbone_config(context), context.placement.device)
     method, _ = load_method(clip, context.inputs["run"], context.inputs, trained=config["trained_classes"])
     items = read_items(context.inputs[_image_role(method)])
     rows = prediction_rows(

@@ -31,7 +31,7 @@ def _run(context: StageContext) -> None:
     config = context.config
     root = dataset_root(context)
     items = chosen_items(read_index(context.inputs["index"], root), config)
-    clip = load_backbone(backbone_config(context))
+    clip = load_backbone(backbone_config(context), context.placement.device)
     with torch.inference_mode():
         table = extract_features(
             clip.encode_image,

@@ -20,8 +20,8 @@ def dataset_root(context: StageContext) -> Path:
 
 
 def backbone_config(context: StageContext) -> BackboneConfig:
-    """The study's backbone on this machine's device."""
-    return BackboneConfig(**{**context.runtime["backbone"], "device": context.placement.device})
+    """The study's backbone."""
+    return BackboneConfig.model_validate(context.runtime["backbone"])
 
 
 def subset_labels(n_classes: int, subset: str) -> tuple[int, ...] | None:

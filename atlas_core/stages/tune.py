@@ -47,7 +47,7 @@ class PreparedRun:
 
 
 def _run(context: StageContext) -> None:
-    clip = load_backbone(backbone_config(context))
+    clip = load_backbone(backbone_config(context), context.placement.device)
     method = build_method(clip, context.config, context.inputs, trained=True)
     curves: list[EpochCurve] = []
     if method.learns:

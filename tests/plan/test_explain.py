@@ -40,6 +40,30 @@ def test_why_follows_a_waiting_run_to_the_input_that_is_wrong(world: TinyWorld) 
     assert any(line.startswith("waits for isl/ponds") for line in lines)
 
 
+def test_why_of_a_pending_run_names_the_artifact_that_it_may_be(world: TinyWorld) -> None:
+    store = Store(world.placement.store_path)
+    made = next(
+        each for each in store.manifests("tune") if each.name.endswith("ponds/base/2-shot/coop/ls/seed1")
+    )
+    for each in list(store.manifests("image_features")):
+        if "ponds/train" in each.name:
+            store.delete("image_features", each.key)
+    lines = why(world, "ponds /ls")
+    assert any(line.startswith("waits for image_features/ponds/train") for line in lines)
+    assert any(
+        line.startswith(f"if that comes out as it was, it is {made.key[:16]}, made ") for line in lines
+    )
+
+
+def test_why_of_a_waiting_run_that_is_stale_names_what_differs(world: TinyWorld) -> None:
+    store = Store(world.placement.store_path)
+    for each in list(store.manifests("image_features")):
+        store.delete("image_features", each.key)
+    lines = why(world, "ponds /ls", supervisions=[{"name": "ls", "mix": 0.2}])
+    assert any("config.supervision.mix: 0.1 → 0.2" in line for line in lines)
+    assert not any("comes out as it was" in line for line in lines)
+
+
 def test_why_says_that_a_damaged_artifact_is_damaged(world: TinyWorld) -> None:
     store = Store(world.placement.store_path)
     victim = next(each for each in store.manifests("tune") if "ponds" in each.name and "/ols/" in each.name)

@@ -150,6 +150,7 @@ def test_status_tells_fresh_stale_and_missing_before_anything_runs(world: TinyWo
     assert states["tune/ponds/base/2-shot/coop/ls(mix=0.2)/seed1"].status == "stale"
     assert states["tune/ponds/base/2-shot/coop/csl/seed1"].status == "missing"
     assert states["tune/ponds/base/2-shot/coop/one_hot/seed3"].status == "missing"
+    assert states["aggregate/tiny"].status == "stale"
 
 
 def test_equal_seeds_give_bit_identical_prompts_and_predictions(finished: TinyWorld, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from atlas_core.code_digest import code_digests
+from atlas_core.code.closure import Sources
+from atlas_core.code.records import record_code
 from atlas_core.hashing import artifact_key, sha256_of
 from atlas_core.manifest import ArtifactRef, Manifest
 from atlas_core.plan.build import Graph
@@ -49,7 +50,7 @@ class Resolver:
     outside: dict[str, str] | None = None
     _fresh: dict[str, NodeState] = field(default_factory=dict)
     _families: dict[str, list[Manifest]] | None = None
-    _code: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
+    code: Sources = field(default_factory=Sources)  # a study runs under one version of it
 
     @without_collection()
     def states(self) -> dict[str, NodeState]:
@@ -82,6 +83,7 @@ class Resolver:
         """The job that makes a node whose key is known."""
         parts = states[node.name].key_parts
         assert parts is not None
+        record_code(self.store.root, self.code, node.roots)
         inputs = {role: _ref(states[each.name]) for role, each in node.inputs.items()}
         runtime = dict(node.runtime)
         if node.stage == "aggregate":
@@ -106,7 +108,7 @@ class Resolver:
             "stage": node.stage,
             "config": node.config,
             "inputs": {role: _ref(states[each.name]).digest for role, each in node.inputs.items()},
-            "code": self._code_of(node),
+            "code": self.code.digest(node.roots),
         }
         if stage is not None and stage.source is not None:
             parts["source"] = self._source(node, stage.source)
@@ -122,12 +124,6 @@ class Resolver:
         if place not in self.outside:
             self.outside[place] = read(node.config, node.runtime)
         return self.outside[place]
-
-    def _code_of(self, node: Node) -> dict[str, str]:
-        """Digests of the node's code, read once: a study runs under one version of the code."""
-        if node.modules not in self._code:
-            self._code[node.modules] = code_digests(node.modules)
-        return self._code[node.modules]
 
     def _absent(self, node: Node) -> Status:
         return "stale" if self.family(node) else "missing"

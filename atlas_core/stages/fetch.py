@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from atlas_core.code_digest import code_digests
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.hashing import sha256_of
 from atlas_core.stages.stage import Stage, StageContext
 
 
@@ -30,7 +28,7 @@ def _drawn_by_other_code(spec: DatasetSpec, context: StageContext) -> bool:
     """
     if spec.source is None or spec.source.generator is None:
         return False
-    code = sha256_of(code_digests([f"atlas_core.datasets.{spec.source.generator}"]))
+    code = context.runtime["generator"]
     note = context.placement.data_path / ".generated" / spec.name
     known = note.read_text(encoding="utf-8") if note.is_file() else ""
     note.parent.mkdir(parents=True, exist_ok=True)

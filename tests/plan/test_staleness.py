@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atlas_core import code_digest
+from atlas_core.code import closure
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.resolve import Resolver
 from atlas_core.store import Store
@@ -21,7 +21,7 @@ EditModule = Callable[[str, Callable[[str], str]], None]
 @pytest.fixture
 def edit_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> EditModule:
     """Let the planner see an edited copy of a module's source, as if the file had been edited."""
-    original = code_digest._source_path
+    original = closure.source_path
     edited: dict[str, Path] = {}
 
     def edit(module: str, change: Callable[[str], str]) -> None:
@@ -32,7 +32,7 @@ def edit_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> EditModule:
         edited[module] = tmp_path / f"{module}.py"
         edited[module].write_text(change(text))
 
-    monkeypatch.setattr(code_digest, "_source_path", lambda module: edited.get(module) or original(module))
+    monkeypatch.setattr(closure, "source_path", lambda module: edited.get(module) or original(module))
     return edit
 
 
@@ -89,7 +89,7 @@ def test_an_edited_comment_makes_nothing(world: TinyWorld, edit_module: EditModu
 
 
 def test_edited_ols_code_makes_only_ols_runs(world: TinyWorld, edit_module: EditModule) -> None:
-    edit_module("atlas_core.labels.ols", lambda text: text + "\nEXTRA = 1\n")
+    edit_module("atlas_core.labels.ols", lambda text: text.replace("self._counts > 0", "self._counts > 0.5"))
     made = world.run().made
     assert tuned(made) == {"ols"}
     # The edit changes no number, so what follows the training is not made again: early cut-off.
@@ -97,19 +97,24 @@ def test_edited_ols_code_makes_only_ols_runs(world: TinyWorld, edit_module: Edit
 
 
 def test_edited_csl_code_makes_only_what_uses_csl(world: TinyWorld, edit_module: EditModule) -> None:
-    edit_module("atlas_core.labels.csl", lambda text: text + "\nEXTRA = 1\n")
+    edit_module(
+        "atlas_core.labels.csl",
+        lambda text: text.replace("required_mix(self.mix)", "+required_mix(self.mix)"),
+    )
     assert tuned(world.run().made) == {"atlas_csl"}
 
 
 def test_edited_soft_label_code_stops_at_equal_soft_labels(world: TinyWorld, edit_module: EditModule) -> None:
-    edit_module("atlas_core.labels.soft_labels", lambda text: text + "\nEXTRA = 1\n")
+    edit_module("atlas_core.labels.soft_labels", lambda text: text.replace("return out", "return +out"))
     assert stages(world.run().made) == {"csl", "isl"}
 
 
 def test_an_edited_method_makes_only_its_runs(world: TinyWorld, edit_module: EditModule) -> None:
     both = [*world.raw_study()["methods"], "zero_shot"]
     world.run(methods=both)
-    edit_module("atlas_core.methods.zero_shot", lambda text: text + "\nEXTRA = 1\n")
+    edit_module(
+        "atlas_core.methods.zero_shot", lambda text: text.replace("(features, text)", "(+features, text)")
+    )
     made = world.run(methods=both).made
     assert {name for name in made if name.startswith("tune/")} == {
         "tune/ponds/base/zero_shot",

@@ -50,7 +50,12 @@ class Resolver:
     outside: dict[str, str] | None = None
     _fresh: dict[str, NodeState] = field(default_factory=dict)
     _families: dict[str, list[Manifest]] | None = None
-    code: Sources = field(default_factory=Sources)  # a study runs under one version of it
+    code: Sources = field(default_factory=Sources)
+
+    def __post_init__(self) -> None:
+        # Now, and not when an input is there at last: a study runs under one version of the code.
+        for roots in {node.roots: None for node in self.graph.nodes}:
+            self.code.digest(roots)
 
     @without_collection()
     def states(self) -> dict[str, NodeState]:

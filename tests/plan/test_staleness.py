@@ -1,39 +1,18 @@
 """Only what a change concerns is made again."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from atlas_core.code import closure
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.resolve import Resolver
 from atlas_core.store import Store
+from tests.plan.conftest import EditModule
 from tests.tiny_study import TinyWorld
 
 RUNS = {"one_hot", "ls", "ols", "atlas_csl", "atlas_isl"}
-EditModule = Callable[[str, Callable[[str], str]], None]
-
-
-@pytest.fixture
-def edit_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> EditModule:
-    """Let the planner see an edited copy of a module's source, as if the file had been edited."""
-    original = closure.source_path
-    edited: dict[str, Path] = {}
-
-    def edit(module: str, change: Callable[[str], str]) -> None:
-        source = original(module)
-        assert source is not None
-        text = source.read_text()
-        assert change(text) != text, "the edit changes nothing"
-        edited[module] = tmp_path / f"{module}.py"
-        edited[module].write_text(change(text))
-
-    monkeypatch.setattr(closure, "source_path", lambda module: edited.get(module) or original(module))
-    return edit
 
 
 def stages(made: list[str]) -> set[str]:

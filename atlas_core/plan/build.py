@@ -200,7 +200,7 @@ class _Builder:
         config = {
             "backbone": self.backbone,
             "method": run.method,
-            "options": run.options.model_dump(mode="json"),
+            "options": run.options.result(),
             "training": run.recipe.model_dump(mode="json"),
             "supervision": run.supervision.model_dump(mode="json") if run.supervision else None,
             "templates": dict(spec.templates),
@@ -215,7 +215,7 @@ class _Builder:
             inputs |= self._training_inputs(run, inputs["classes"])
             # A supervisor has one-hot labels beside its source, for the epochs without it.
             roots += [SOURCES.target(source) for source in (run.supervision.source, "one_hot")]
-        runtime = self._at_backbone()
+        runtime = {**self._at_backbone(), "cost": run.options.cost()}
         if run.traits.stackable:
             roots += [f"atlas_core.training.stack:{name}" for name in ("can_stack", "train_stack")]
             runtime["stack"] = stack_family(config)
@@ -268,7 +268,8 @@ class _Builder:
         name = f"{tune.name.removeprefix('tune/')} on {spec.name}/{target.subset}"
         family = f"{tune.family.removeprefix('tune/')} on {spec.name}/{target.subset}"
         roots = [METHODS.target(run.method), IMAGE_INPUTS.target(run.traits.image_input)]
-        return self._node("evaluate", name, config, inputs, self._at_backbone(), roots, family)
+        runtime = {**self._at_backbone(), "cost": run.options.cost()}
+        return self._node("evaluate", name, config, inputs, runtime, roots, family)
 
     def add_aggregate(self, evaluations: list[Node]) -> None:
         distinct = list({node.name: node for node in evaluations}.values())

@@ -24,7 +24,13 @@ from atlas_core.stages.trained_method import load_method
 def _run(context: StageContext) -> None:
     config = context.config
     clip = load_backbone(backbone_config(context))
-    method, _ = load_method(clip, context.inputs["run"], context.inputs, trained=config["trained_classes"])
+    method, _ = load_method(
+        clip,
+        context.inputs["run"],
+        context.inputs,
+        trained=config["trained_classes"],
+        cost=context.runtime["cost"],
+    )
     items = read_items(context.inputs[IMAGE_INPUTS.get(method.image_input).role])
     rows = prediction_rows(
         (logits.float() for logits in test_logits(method, clip, context.inputs)),

@@ -2,8 +2,10 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from atlas_core.plan.build import build_graph
@@ -57,6 +59,32 @@ def test_a_new_seed_makes_only_that_seed(world: TinyWorld) -> None:
     assert made
     assert all("seed2" in name for name in made)
     assert tuned(made) == RUNS
+
+
+def test_an_option_of_cost_makes_nothing(world: TinyWorld) -> None:
+    methods = [{"name": "coop", "options": {"n_ctx": 2, "ctx_init": "", "text_chunk": 1}}]
+    assert world.run(methods=methods).made == []
+
+
+def test_an_option_of_cost_reaches_training_and_evaluation_and_no_artifact(
+    world: TinyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from atlas_core.methods.coop import CoOp
+
+    chunks: list[int | None] = []
+    made = CoOp.__init__
+
+    def noted(self: CoOp, *arguments: Any, **named: Any) -> None:
+        made(self, *arguments, **named)
+        chunks.append(self.options.text_chunk)
+
+    monkeypatch.setattr(CoOp, "__init__", noted)
+    methods = [{"name": "coop", "options": {"n_ctx": 3, "ctx_init": "", "text_chunk": 1}}]
+    assert {"tune", "evaluate"} <= stages(world.run(methods=methods).made)
+    assert set(chunks) == {1}
+    folder = world.placement.store_path
+    files = [file for file in folder.glob("[a-z]*/**/*") if file.is_file()]
+    assert not [file for file in files if b"text_chunk" in file.read_bytes()]
 
 
 def test_an_edited_comment_makes_nothing(world: TinyWorld, edit_module: EditModule) -> None:

@@ -19,6 +19,7 @@ from atlas_core.plan.resolve import Resolver
 from atlas_core.plan.session import run_study
 from atlas_core.store import Store
 from tests.plan.conftest import EditModule
+from tests.plan.test_explain import why
 from tests.tiny_study import TinyWorld, draw_image_folder, write_yaml
 
 
@@ -100,6 +101,9 @@ def test_an_accepted_artifact_says_when_from_which_key_and_what_was_checked(
         assert manifest.accepted.when >= manifest.created == each.manifest.created
         assert (manifest.digest, manifest.outputs) == (each.manifest.digest, each.manifest.outputs)
     assert not [checked.name for checked in check_artifacts(store) if checked.faults]
+    lines = why(world, "ponds /ols")
+    (line,) = [line.strip() for line in lines if "accepted" in line]
+    assert line.endswith(f"from key {found[0].manifest.key[:16]}: 1 artifacts were remade alike")
 
 
 def test_a_change_that_changes_a_number_is_named_and_nothing_is_accepted(

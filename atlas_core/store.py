@@ -11,9 +11,9 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import artifact_key, file_sha256, sha256_of
-from atlas_core.manifest import MANIFEST, NOTHING_SPENT, Manifest, Output, Spent, read_manifest
+from atlas_core.manifest import MANIFEST, NOTHING_SPENT, Accepted, Manifest, Output, Spent, read_manifest
 
 # Says that a folder is a store; without it, nothing in a folder is taken for this program's.
 MARKER = "atlas-store.json"
@@ -156,6 +156,38 @@ class Store:
                 self._move_into_place(folder, stage, key)
         return manifest
 
+    def enter(self, manifest: Manifest, key_parts: Mapping[str, Any], checked: Sequence[str]) -> Manifest:
+        """Enter an artifact that is there under another key as well; its files are linked, or copied.
+
+        Args:
+            manifest: The artifact's.
+            key_parts: What the other key is made of.
+            checked: Names of the artifacts that were remade to know that it would be the same.
+
+        Raises:
+            AtlasError: The store cannot be written to.
+        """
+        key = artifact_key(key_parts)
+        accepted = Accepted(time.time(), manifest.key, list(checked))
+        entered = replace(manifest, key=key, key_parts=dict(key_parts), accepted=accepted)
+        made = self.path(manifest.stage, manifest.key)
+        with self._temporary(manifest.stage, key) as folder, writing(self.root):
+            for name in manifest.outputs:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                _link(made / name, folder / name)
+            _write_synced(folder / MANIFEST, json.dumps(asdict(entered), indent=1, sort_keys=True).encode())
+            self._move_into_place(folder, manifest.stage, key)
+        return entered
+
+    def scratch(self, name: str) -> AbstractContextManager[Path]:
+        """An empty folder on the store's disk that is gone afterwards.
+
+        Raises:
+            AtlasError: The store cannot be written to.
+        """
+        with writing(self.root):
+            return _Temporary(self.root / ".tmp", f"{name}{_writer()}")
+
     def delete(self, stage: str, key: str) -> None:
         """Remove an artifact; it disappears in one step, before its files are deleted. What is not its own stays."""
         folder = self.path(stage, key)
@@ -185,9 +217,8 @@ class Store:
             if manifest is not None:
                 yield manifest
 
-    def _temporary(self, stage: str, key: str) -> _Temporary:
-        with writing(self.root):
-            return _Temporary(self.root / ".tmp", f"{stage}-{key[:12]}{_writer()}")
+    def _temporary(self, stage: str, key: str) -> AbstractContextManager[Path]:
+        return self.scratch(f"{stage}-{key[:12]}")
 
     def _move_into_place(self, folder: Path, stage: str, key: str) -> None:
         final = self.path(stage, key)
@@ -293,7 +324,7 @@ def _unusable(root: Path, error: Exception) -> AtlasError:
     )
 
 
-class _Temporary:
+class _Temporary(AbstractContextManager[Path]):
     """A temporary folder in the store that is gone afterwards unless it was renamed away."""
 
     def __init__(self, parent: Path, prefix: str) -> None:
@@ -356,6 +387,14 @@ def _outputs(folder: Path) -> dict[str, Output]:
             file_sha256(path), stat.st_size, stat.st_mtime_ns
         )
     return outputs
+
+
+def _link(file: Path, to: Path) -> None:
+    """One more name of a file, where the disk has such a thing; else a copy with its time."""
+    try:
+        os.link(file, to)
+    except OSError:
+        shutil.copy2(file, to)
 
 
 def _write_synced(path: Path, content: bytes) -> None:

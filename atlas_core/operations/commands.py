@@ -1,4 +1,4 @@
-"""`atlas doctor | gc | store verify`."""
+"""`atlas doctor | gc | store verify | store accept`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from atlas_core.commands.options import DataOption, DeviceOption, HomeOption, StoreOption, placement_from
+from atlas_core.commands.options import (
+    DataOption,
+    DeviceOption,
+    HomeOption,
+    PresetOption,
+    SetOption,
+    StoreOption,
+    StudyArgument,
+    placement_from,
+    studies_from,
+)
 from atlas_core.operations.garbage import (
     Piece,
     empty_trash,
@@ -19,6 +29,8 @@ from atlas_core.operations.garbage import (
     trash,
 )
 from atlas_core.operations.verify import check_artifacts
+from atlas_core.plan.build import build_graph
+from atlas_core.plan.resolve import Resolver
 from atlas_core.store import Store, adopt
 
 out = Console(highlight=False)
@@ -130,3 +142,42 @@ def verify(
     out.print(f"{count} artifacts, {size / 1e6:.1f} MB read, {damaged} {state}")
     if damaged and not delete_damaged:
         raise typer.Exit(1)
+
+
+@store_app.command("accept")
+def accept(
+    study: StudyArgument,
+    preset: PresetOption = "demo",
+    assignments: SetOption = None,
+    number: Annotated[
+        int, typer.Option("--check", min=1, help="Artifacts of each stage that are remade and compared.")
+    ] = 3,
+    device: DeviceOption = "auto",
+    home: HomeOption = None,
+    store: StoreOption = None,
+    data_root: DataOption = None,
+) -> None:
+    """Take over artifacts that other code made, if some of each stage, remade, are the same bit for bit."""
+    # Here, because remaking imports torch, which the command line's help need not wait for.
+    from atlas_core.operations.acceptance import candidates, check, drawn, enter
+
+    placement = placement_from(home, store, data_root, device=device)
+    artifacts = Store(placement.store_path)
+    graphs = [build_graph(each, placement) for each in studies_from(study, preset, assignments)]
+    every = [each for graph in graphs for each in candidates(graph, Resolver(graph, artifacts))]
+    found = list({(each.job.stage, each.job.key): each for each in every}.values())
+    units = drawn(found, number)
+    for unit in units:
+        check(artifacts, unit, placement)
+        out.print(f"the same  {', '.join(each.job.name for each in unit)}", markup=False, soft_wrap=True)
+    checked = [each.job.name for unit in units for each in unit]
+    enter(artifacts, found, checked, placement)
+    out.print(
+        f"{len(checked)} artifacts remade, all of them the same; {len(found)} accepted"
+        + (
+            ": `atlas run` compacts the study's tables again"
+            if found
+            else ", because none is stale for its code alone"
+        ),
+        soft_wrap=True,
+    )

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from atlas_core.code.closure import Sources
+from atlas_core.code.records import FOLDER as CODE_FOLDER
 from atlas_core.config import StudyConfig
 from atlas_core.hashing import artifact_key
 from atlas_core.manifest import Manifest, read_manifest
@@ -87,11 +89,12 @@ def needed_by(studies: Iterable[StudyConfig], placement: Placement) -> Needed:
     store = _ReadOnce(placement.store_path)
     datasets = _datasets_in(store)
     outside: dict[str, str] = {}
+    code = Sources()
     artifacts: set[Place] = {(each.stage, each.key) for each in current_aggregates(store)}
     unfinished: set[Place] = set()
     for study in studies:
         graph = build_graph(study, placement, datasets)
-        resolver = Resolver(graph, store, outside)
+        resolver = Resolver(graph, store, outside, code=code)
         states = resolver.states()
         for node in graph.nodes:
             state = states[node.name]
@@ -158,6 +161,17 @@ def garbage(store: Store, needed: Needed, *, now: float | None = None) -> Iterat
     for file in sorted((store.root / ".work").glob("*.lock")):
         if _WORK.fullmatch(file.stem) and _given_up(file, clock):
             yield Piece(file, f".work/{file.name[:40]}….lock", "nobody holds it", 0)
+    yield from _unused_records(store, clock)
+
+
+def _unused_records(store: Store, now: float) -> Iterator[Piece]:
+    """What was recorded of code that made none of the artifacts that are there; a study records before it makes."""
+    used = {manifest.key_parts.get("code") for manifest in store.manifests()}
+    for file in sorted((store.root / CODE_FOLDER).glob("*.json")):
+        if file.stem not in used and _age(file, now) > QUIET_SECONDS:
+            yield Piece(
+                file, f"{CODE_FOLDER}/{file.stem[:16]}", "no artifact was made by it", file.stat().st_size
+            )
 
 
 def remove(store: Store, pieces: Sequence[Piece]) -> None:
@@ -165,6 +179,8 @@ def remove(store: Store, pieces: Sequence[Piece]) -> None:
     for piece in pieces:
         if piece.path.suffix == ".lock":
             _remove_lock(piece.path)
+        elif piece.path.is_file():
+            piece.path.unlink(missing_ok=True)
         elif piece.path.parent.name.startswith("."):
             shutil.rmtree(piece.path, ignore_errors=True)
         else:

@@ -118,6 +118,7 @@ class Resolver:
         """The job that makes a node whose key is known."""
         parts = states[node.name].key_parts
         assert parts is not None
+        self.store.make()
         record_code(self.store.root, self.code, node.roots)
         inputs = {role: _ref(states[each.name]) for role, each in node.inputs.items()}
         runtime = dict(node.runtime)

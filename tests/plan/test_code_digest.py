@@ -303,6 +303,17 @@ def test_what_is_imported_is_followed(digest: Digest) -> None:
     assert first == digest(fish, water="DEPTH = 1\nWIDTH = 3\n", plants="reed = 1\n")
 
 
+def test_a_relative_import_inside_a_function_is_followed_from_a_package_too(digest: Digest) -> None:
+    code = "def root():\n    from .water import DEPTH\n    return DEPTH"
+    for named in ({"root": "ponds:root", "__init__": code, "fish": ""}, {"fish": code}):
+        assert digest(**named, water="DEPTH = 1\n") != digest(**named, water="DEPTH = 2\n")
+
+
+def test_what_runs_only_outside_type_checking_counts(digest: Digest) -> None:
+    code = "from typing import TYPE_CHECKING\nif not TYPE_CHECKING:\n    A = {}\ndef root(): return A"
+    assert digest(code.format(1)) != digest(code.format(2))
+
+
 def test_a_module_that_is_handed_on_counts_whole(digest: Digest) -> None:
     fish = "from ponds import water\ndef root(): return vars(water)"
     assert digest(fish, water="DEPTH = 1\n") != digest(fish, water="DEPTH = 1\nWIDTH = 3\n")

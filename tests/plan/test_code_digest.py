@@ -351,6 +351,12 @@ def test_a_root_without_a_name_or_with_an_unknown_one_is_the_whole_module(digest
         assert digest("A = 1\nB = 1\n", root=root) != digest("A = 1\nB = 2\n", root=root)
 
 
+def test_a_root_inside_another_definition_counts_with_it(digest: Digest) -> None:
+    for root in ("ponds.fish:A.B", "ponds.fish:make.<locals>.C"):
+        code = "class A:\n    class B:\n        x = {0}\ndef make():\n    class C:\n        x = {0}\n    return C"
+        assert digest(code.format(1), root=root) != digest(code.format(2), root=root)
+
+
 def test_a_root_without_source_is_an_error_that_names_it(digest: Digest) -> None:
     with pytest.raises(AtlasError, match=r"no Python source for module 'ponds.sharks'"):
         digest("", root="ponds.sharks:root")

@@ -105,9 +105,11 @@ def _with_definitions(
     resolver: Resolver, node: Node, then: Mapping[str, Any], now: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Both key parts with the code's definitions in place of their one digest, where they differ and are recorded."""
-    recorded = recorded_code(resolver.store.root, str(then.get("code")))
+    if not isinstance(then.get("code"), str):
+        return {**then, "code": ""}, now  # of a store of version 0.1, which had a digest for each module
+    recorded = recorded_code(resolver.store.root, then["code"])
     present = resolver.code.definitions(node.roots)
-    if then.get("code") == now["code"] or recorded is None or recorded == present:
+    if then["code"] == now["code"] or recorded is None or recorded == present:
         return then, now
     return {**then, "code": recorded}, {**now, "code": present}
 

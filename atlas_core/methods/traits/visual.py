@@ -10,7 +10,7 @@ from atlas_core.methods.traits.base import Cost, MethodOptions, MethodTraits
 
 
 class VisualOptions(MethodOptions):
-    """Options about cost that every method with visual prompts has; none of them changes a result.
+    """Options of cost that every method with visual prompts has.
 
     Attributes:
         gradient_checkpointing: Recompute each image block in the backward pass: less memory, more time.

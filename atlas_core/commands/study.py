@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -166,6 +167,12 @@ def explanation_lines(explanation: Explanation, most: int = 24) -> list[str]:
         lines.append(
             f"made {when(made)} on {made.host} in {made.wall_seconds:.2f} s, key {made.key[:16]}, {made.bytes} bytes"
         )
+        if made.accepted is not None:
+            on = datetime.fromtimestamp(made.accepted.when).strftime("%Y-%m-%d")
+            remade = len(made.accepted.checked)
+            lines.append(
+                f"  accepted {on} from key {made.accepted.from_key[:16]}: {remade} artifacts were remade alike"
+            )
     for cause in explanation.causes:
         lines.append(f"waits for {cause}")
     if explanation.status == "pending" and explanation.sibling is not None:

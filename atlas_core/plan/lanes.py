@@ -11,7 +11,7 @@ from typing import Protocol
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan.devices import gpu_count, shared_gpus
-from atlas_core.plan.workers import Outcome, attempt_there, process_pool
+from atlas_core.plan.workers import Outcome, attempt_there, process_pool, signals_kept_away
 from atlas_core.registry import registering_modules
 from atlas_core.stages.stage import Job
 
@@ -74,10 +74,12 @@ class ProcessLane:
 
     def submit(self, jobs: Sequence[Job], placement: Placement) -> Future[list[Outcome]]:
         registering = registering_modules()
-        try:
-            return process_pool(*self._pool).submit(attempt_there, jobs, placement, registering)
-        except BrokenProcessPool:
-            return process_pool(*self._pool, anew=True).submit(attempt_there, jobs, placement, registering)
+        with signals_kept_away():  # a pool starts its workers as they are needed
+            try:
+                return process_pool(*self._pool).submit(attempt_there, jobs, placement, registering)
+            except BrokenProcessPool:
+                again = process_pool(*self._pool, anew=True)
+                return again.submit(attempt_there, jobs, placement, registering)
 
     def explain(self, error: Exception) -> tuple[str, bool]:
         if isinstance(error, BrokenProcessPool):

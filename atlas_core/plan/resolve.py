@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from atlas_core.code_digest import code_digests
+from atlas_core.code.closure import Sources
+from atlas_core.code.records import record_code
 from atlas_core.hashing import artifact_key, sha256_of
 from atlas_core.manifest import ArtifactRef, Manifest
 from atlas_core.plan.build import Graph
@@ -79,7 +80,12 @@ class Resolver:
     _fresh: dict[str, NodeState] = field(default_factory=dict)
     _families: dict[str, list[Manifest]] | None = None
     _by_input: dict[str, list[Manifest]] | None = None
-    _code: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
+    code: Sources = field(default_factory=Sources)
+
+    def __post_init__(self) -> None:
+        # Now, and not when an input is there at last: a study runs under one version of the code.
+        for roots in {node.roots: None for node in self.graph.nodes}:
+            self.code.digest(roots)
 
     @without_collection()
     def states(self) -> dict[str, NodeState]:
@@ -112,6 +118,7 @@ class Resolver:
         """The job that makes a node whose key is known."""
         parts = states[node.name].key_parts
         assert parts is not None
+        record_code(self.store.root, self.code, node.roots)
         inputs = {role: _ref(states[each.name]) for role, each in node.inputs.items()}
         runtime = dict(node.runtime)
         if node.stage == "aggregate":
@@ -134,7 +141,7 @@ class Resolver:
             "stage": node.stage,
             "config": node.config,
             "inputs": {role: _ref(state).digest for role, state in fresh.items()},
-            "code": self._code_of(node),
+            "code": self.code.digest(node.roots),
         }
 
     def _resolve(self, node: Node, states: Mapping[str, NodeState]) -> NodeState:
@@ -200,12 +207,6 @@ class Resolver:
         if place not in self.outside:
             self.outside[place] = read(node.config, node.runtime)
         return self.outside[place]
-
-    def _code_of(self, node: Node) -> dict[str, str]:
-        """Digests of the node's code, read once: a study runs under one version of the code."""
-        if node.modules not in self._code:
-            self._code[node.modules] = code_digests(node.modules)
-        return self._code[node.modules]
 
     def _absent(self, node: Node) -> Status:
         return "stale" if self.family(node) else "missing"

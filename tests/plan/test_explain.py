@@ -1,6 +1,7 @@
 """`atlas status` and `atlas why` say what is so, in one screen."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from atlas_core.plan.build import build_graph
 from atlas_core.plan.explain import explain, find_node
 from atlas_core.plan.resolve import Resolver
 from atlas_core.store import Store
+from tests.plan.conftest import EditModule
 from tests.tiny_study import TinyWorld
 
 
@@ -27,6 +29,22 @@ def test_why_names_the_field_that_differs_from_the_newest_sibling(world: TinyWor
     lines = why(world, "ponds /ls", supervisions=[{"name": "ls", "mix": 0.2}])
     assert any("config.supervision.mix: 0.1 → 0.2" in line for line in lines)
     assert len(lines) < 24
+
+
+def test_why_names_the_definitions_that_changed(world: TinyWorld, edit_module: EditModule) -> None:
+    edit_module("atlas_core.labels.ols", lambda text: text.replace("_counts > 0", "_counts > 1"))
+    edit_module("atlas_core.labels.base", lambda text: text.replace(".mean()", ".sum()"))
+    lines = [line.strip() for line in why(world, "ponds /ols") if "code of" in line]
+    assert lines == [
+        "code of atlas_core.labels.base:soft_cross_entropy changed",
+        "code of atlas_core.labels.ols:OnlineSmoothing changed",
+    ]
+
+
+def test_why_says_where_it_cannot_tell_what_the_code_was(world: TinyWorld, edit_module: EditModule) -> None:
+    shutil.rmtree(world.placement.store_path / ".code")
+    edit_module("atlas_core.labels.ols", lambda text: text.replace("_counts > 0", "_counts > 1"))
+    assert any("code changed (the store has no record" in line for line in why(world, "ponds /ols"))
 
 
 def test_why_says_when_a_fresh_run_was_made_and_at_what_cost(world: TinyWorld) -> None:

@@ -200,7 +200,7 @@ class _Builder:
             "options": run.options.model_dump(mode="json"),
             "training": run.recipe.model_dump(mode="json"),
             "supervision": run.supervision.model_dump(mode="json") if run.supervision else None,
-            "templates": dict(spec.templates),
+            "templates": spec.templates_of(run.traits.template_families),
             "dataset": spec.name,
             "subset": run.training.subset,
             "shots": run.training.shots if run.supervision else 0,
@@ -224,7 +224,8 @@ class _Builder:
         spec = self._spec(dataset)
         own = TextReference((spec.template("coop"),))
         inputs = {"classes": self._text(dataset, subset, own, "own")}
-        reference = run.traits.text_reference(run.options, Classes((), spec.templates, trained=trained))
+        templates = spec.templates_of(run.traits.template_families)
+        reference = run.traits.text_reference(run.options, Classes((), templates, trained=trained))
         if reference == own:
             inputs["reference"] = inputs["classes"]
         elif reference is not None:
@@ -253,7 +254,7 @@ class _Builder:
 
     def _evaluate(self, run: Run, tune: Node, target: Evaluation) -> Node:
         spec = self._spec(target.dataset)
-        trained = (target.dataset, target.subset) == (run.training.dataset, run.training.subset)
+        trained = spec == self._spec(run.training.dataset) and target.subset == run.training.subset
         stage = run.traits.image_input if run.traits.image_input == "pixels" else "image_features"
         inputs = {"run": tune, stage: self._test_images(stage, target)}
         inputs |= self._class_inputs(run, target.dataset, target.subset, trained=trained)
@@ -261,7 +262,7 @@ class _Builder:
             "target": spec.name,
             "subset": target.subset,
             "trained_classes": trained,
-            "templates": dict(spec.templates),
+            "templates": spec.templates_of(run.traits.template_families),
         }
         name = f"{tune.name.removeprefix('tune/')} on {spec.name}/{target.subset}"
         family = f"{tune.family.removeprefix('tune/')} on {spec.name}/{target.subset}"

@@ -29,7 +29,13 @@ _PIXEL_CHUNK = 100  # the published test batch (protocol 1.0)
 def _run(context: StageContext) -> None:
     config = context.config
     clip = load_backbone(backbone_config(context))
-    method, _ = load_method(clip, context.inputs["run"], context.inputs, trained=config["trained_classes"])
+    method = load_method(
+        clip,
+        context.inputs["run"],
+        context.inputs,
+        templates=config["templates"],
+        trained=config["trained_classes"],
+    )
     items = read_items(context.inputs[_image_role(method)])
     rows = prediction_rows(
         (logits.float() for logits in test_logits(method, clip, context.inputs)),

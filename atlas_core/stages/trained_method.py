@@ -17,16 +17,47 @@ from atlas_core.training.randomness import stream
 PROMPTS_FILE = "prompts.safetensors"
 
 
-def build_method(
-    clip: FrozenClip, config: Mapping[str, Any], inputs: Mapping[str, Path], *, trained: bool
-) -> PromptMethod:
-    """The run's method over the classes of the `classes` input, in its initial state.
+def build_method(clip: FrozenClip, config: Mapping[str, Any], inputs: Mapping[str, Path]) -> PromptMethod:
+    """The method of a run over the classes that it trains on, in its initial state.
 
     Args:
         config: A tune job's configuration.
         inputs: Folders by role: `classes` (text features), and `reference` where the method has one.
-        trained: Whether these are the classes that the run trains on.
     """
+    return _over_classes(clip, config, inputs, config["templates"], trained=True)
+
+
+def load_method(
+    clip: FrozenClip,
+    run: Path,
+    inputs: Mapping[str, Path],
+    *,
+    templates: Mapping[str, str],
+    trained: bool,
+) -> PromptMethod:
+    """A trained run over any classes, from its artifact.
+
+    Args:
+        run: Folder of the tune artifact.
+        inputs: Folders by role, of the classes that are wanted: `classes`, and `reference` where the method has one.
+        templates: The templates of these classes' dataset, which need not be the one that was trained on.
+        trained: Whether these are the classes that the run was trained on.
+    """
+    state, metadata = read_tensors(run / PROMPTS_FILE)
+    method = _over_classes(clip, metadata["config"], inputs, templates, trained=trained)
+    if method.learns:
+        method.load_learned_state(state, metadata["names"])
+    return method.eval()
+
+
+def _over_classes(
+    clip: FrozenClip,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    templates: Mapping[str, str],
+    *,
+    trained: bool,
+) -> PromptMethod:
     method_class = METHODS.get(config["method"])
     text = read_text_features(inputs["classes"])
     reference = (
@@ -34,19 +65,8 @@ def build_method(
     )
     return method_class(
         clip,
-        Classes(text.names, config["templates"], trained=trained),
+        Classes(text.names, templates, trained=trained),
         parse_options(method_class, config["options"]),
         generator=stream(config["seed"], "initial context"),
         reference=reference,
     )
-
-
-def load_method(
-    clip: FrozenClip, run: Path, inputs: Mapping[str, Path], *, trained: bool
-) -> tuple[PromptMethod, dict[str, Any]]:
-    """A trained run over any classes, from its artifact; returns the method and the run's configuration."""
-    state, metadata = read_tensors(run / PROMPTS_FILE)
-    method = build_method(clip, metadata["config"], inputs, trained=trained)
-    if method.learns:
-        method.load_learned_state(state, metadata["names"])
-    return method.eval(), metadata["config"]

@@ -48,7 +48,7 @@ class PreparedRun:
 
 def _run(context: StageContext) -> None:
     clip = load_backbone(backbone_config(context))
-    method = build_method(clip, context.config, context.inputs, trained=True)
+    method = build_method(clip, context.config, context.inputs)
     curves: list[EpochCurve] = []
     if method.learns:
         run = prepare_run(context, clip, method)
@@ -122,7 +122,8 @@ def _teacher(clip: FrozenClip, context: StageContext) -> Teacher | None:
     """The same method trained with one-hot labels, for self-distillation (TF-KD, section 3.2)."""
     if "teacher" not in context.inputs:
         return None
-    method, _ = load_method(clip, context.inputs["teacher"], context.inputs, trained=True)
+    templates = context.config["templates"]
+    method = load_method(clip, context.inputs["teacher"], context.inputs, templates=templates, trained=True)
     predict = method.predictor()
 
     @torch.no_grad()

@@ -107,6 +107,11 @@ class PlainText(PlainClip):
             x = self._block(f"transformer.resblocks.{index}.", x, self.text_heads, causal=True)
         return self._norm("ln_final.", x)[end] @ self.state["text_projection"]
 
+    def tokens(self, prompts: Sequence[str]) -> Tensor:
+        """Token ids [C, 77]."""
+        ids: Tensor = _TOKENIZER(list(prompts))
+        return ids
+
     def words(self, text: str) -> Tensor:
         """Embeddings of a text's tokens, [n, W]."""
         return self.embed(torch.tensor(_TOKENIZER.encode(text), dtype=torch.long))
@@ -119,7 +124,7 @@ class PlainText(PlainClip):
 
     def template(self, template: str, names: Sequence[str] = NAMES) -> Tensor:
         """Raw features [C, D] of a hand-written prompt."""
-        return self.text(_TOKENIZER([template.format(name) for name in names]))
+        return self.text(self.tokens([template.format(name) for name in names]))
 
     def context(self, ctx: Tensor, names: Sequence[str] = NAMES) -> Tensor:
         """Raw features [C, D] of `[ctx] name.`"""

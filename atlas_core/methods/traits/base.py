@@ -56,7 +56,7 @@ class Classes:
 
     Attributes:
         names: Class names as they stand in a prompt, [C].
-        templates: The dataset's templates by method family ("coop" is always there).
+        templates: Their dataset's templates by family: those in the method's `template_families`.
         trained: Whether these are the classes that the method was trained on.
     """
 
@@ -65,7 +65,19 @@ class Classes:
     trained: bool = True
 
     def template(self, family: str) -> str:
-        return self.templates.get(family, self.templates["coop"])
+        """The template of a family, or of "coop" where the dataset has none of its own.
+
+        Raises:
+            AtlasError: Neither is there.
+        """
+        for each in (family, "coop"):
+            if each in self.templates:
+                return self.templates[each]
+        raise AtlasError(
+            f"the method reads the template family {family!r}, which it does not name",
+            expected=f"families among {', '.join(self.templates) or '(none)'}",
+            fix=f"add {family!r} to the method's `template_families`",
+        )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -85,6 +97,8 @@ class MethodTraits:
         views_per_step: Views of each image that a step needs.
         learns: Whether there is anything to train.
         stackable: Whether runs of it may train as one stack: its step is CoOp's (atlas_core/training/stack.py).
+        template_families: Families of a dataset's templates that the method reads, itself or in `text_reference`;
+            no other enters its keys. None: any.
         defaults_file: The YAML of constants beside the traits.
         Options: Pydantic model of the method's options.
     """
@@ -94,6 +108,7 @@ class MethodTraits:
     views_per_step: ClassVar[int] = 1
     learns: ClassVar[bool] = True
     stackable: ClassVar[bool] = False
+    template_families: ClassVar[tuple[str, ...] | None] = None
     defaults_file: ClassVar[Path]
     Options: ClassVar[type[MethodOptions]] = MethodOptions
 

@@ -32,5 +32,6 @@ class CoOpTraits(MethodTraits):
     """What planning needs to know of CoOp."""
 
     stackable = True
+    template_families: ClassVar[tuple[str, ...] | None] = ()
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[CoOpOptions]] = CoOpOptions

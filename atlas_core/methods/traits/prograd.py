@@ -30,6 +30,7 @@ class ProGradTraits(CoOpTraits):
     """What planning needs to know of ProGrad."""
 
     stackable = False
+    template_families = ("prograd",)
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[ProGradOptions]] = ProGradOptions
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from atlas_core.manifest import Manifest
 from atlas_core.plan.node import Node
+from atlas_core.training.recipe import trained_epochs
 
 
 @dataclass
@@ -74,8 +75,8 @@ def _kind(stage: str, config: dict[str, Any]) -> tuple[str, float]:
     """The kind of a job and its size in that kind's unit."""
     if stage == "tune":
         training = config["training"]
-        epochs = training.get("stop_after") or training.get("epochs") or 1
-        return f"tune/{config['method']}", float(epochs * max(1, config["shots"]))
+        epochs = trained_epochs(training.get("epochs", 0), training.get("stop_after"))
+        return f"tune/{config['method']}", float(max(1, epochs) * max(1, config["shots"]))
     if stage in ("image_features", "pixels"):
         return (
             (f"{stage}/test", 1.0)

@@ -16,6 +16,7 @@ from atlas_core.results.schemas import conform, rows_to_table, write_tables
 from atlas_core.stages.run_id import run_id
 from atlas_core.stages.stage import Stage, StageContext
 from atlas_core.store import Store
+from atlas_core.training.recipe import trained_epochs
 
 
 def _run(context: StageContext) -> None:
@@ -80,7 +81,7 @@ def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:
         "shots": config["shots"],
         "seed": config["seed"],
         "backbone": study["backbone"],
-        "epochs": training.get("stop_after") or training.get("epochs", 0),
+        "epochs": trained_epochs(training.get("epochs", 0), training.get("stop_after")),
         "batch_size": training.get("batch_size"),
         "wall_seconds": run.wall_seconds,
         "cpu_seconds": run.cpu_seconds,

@@ -24,6 +24,15 @@ def test_trainings_cost_by_method_epochs_and_shots() -> None:
     assert seconds_to_go([known, longer], costs, 2) == pytest.approx(4.0)
 
 
+@pytest.mark.parametrize(("stop_after", "seconds"), [(5, 1.0), (None, 2.0), (99, 2.0)])
+def test_a_training_costs_the_epochs_that_it_trains(stop_after: int | None, seconds: float) -> None:
+    known, stopped = node("tune", "a"), node("tune", "b", training={"epochs": 10, "stop_after": stop_after})
+    costs = Costs()
+    costs.expect([known, stopped])
+    costs.add("a", 2.0)
+    assert costs.seconds(stopped) == pytest.approx(seconds)
+
+
 def test_an_unmeasured_evaluation_does_not_cost_like_a_training() -> None:
     trained, fetched, tested = node("tune", "a"), node("fetch", "f"), node("evaluate", "e")
     costs = Costs()

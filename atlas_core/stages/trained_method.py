@@ -46,8 +46,15 @@ def load_method(
     state, metadata = read_tensors(run / PROMPTS_FILE)
     method = _over_classes(clip, metadata["config"], inputs, templates, trained=trained)
     if method.learns:
-        method.load_learned_state(state, metadata["names"])
+        method.load_learned_state(state, trained_classes(metadata))
     return method.eval()
+
+
+def trained_classes(metadata: Mapping[str, Any]) -> Classes:
+    """The classes that a run was trained on, from the metadata of its learned parameters."""
+    # Folders that were exported before classes had ids have none.
+    ids = tuple(metadata.get("ids", ()))
+    return Classes(tuple(metadata["names"]), metadata["config"]["templates"], ids=ids)
 
 
 def _over_classes(
@@ -65,7 +72,7 @@ def _over_classes(
     )
     return method_class(
         clip,
-        Classes(text.names, templates, trained=trained),
+        Classes(text.names, templates, trained=trained, ids=text.ids),
         parse_options(method_class, config["options"]),
         generator=stream(config["seed"], "initial context"),
         reference=reference,

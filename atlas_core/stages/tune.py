@@ -82,7 +82,9 @@ def write_run(out: Path, method: PromptMethod, config: Mapping[str, Any], curves
     Nothing in here depends on the run's key: code that changes and gives the same result stops what follows.
     """
     state = method.learned_state() if method.learns else {}
-    write_tensors(out / PROMPTS_FILE, state, {"config": dict(config), "names": list(method.classes.names)})
+    classes = method.classes
+    metadata = {"config": dict(config), "names": list(classes.names), "ids": list(classes.ids)}
+    write_tensors(out / PROMPTS_FILE, state, metadata)
     rows = [asdict(curve) for curve in curves]
     pq.write_table(rows_to_table("curves", rows), out / "curves.parquet", compression="zstd")
     summary = {

@@ -70,11 +70,12 @@ def build(
     templates: Mapping[str, str] = TEMPLATES,
     text_layers: int = 4,
     seed: int = 1,
+    ids: tuple[str, ...] = (),
 ) -> PromptMethod:
     """A registered method in its initial state."""
     clip, method_class = clip_of_state(text_layers), METHODS.get(name)
     parsed = parse_options(method_class, options or {})
-    classes = Classes(names, templates, trained=trained)
+    classes = Classes(names, templates, trained=trained, ids=ids)
     reference = method_class.text_reference(parsed, classes)
     return method_class(
         clip,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,10 @@ TEMPLATES: dict[str, dict[str, str]] = {
         "tcp_prompt": "X X X X {} in winter.",
     },
 }
+
+
+WNIDS = ("n02123045", "n02876657", "n03773504", "n04008634", "n04355933", "n04356056")
+IMAGENET_NAMES = ("cat", "bottle", "missile", "missile", "sunglass", "sunglass")
 
 
 @dataclass(frozen=True)
@@ -112,23 +117,60 @@ def test_no_run_failed(finished: Finished) -> None:
 def test_predictions_are_the_slow_ones_with_the_targets_names_and_templates(
     finished: Finished, method: str, target: str
 ) -> None:
+    # Whoever has the training classes has DePT's head, row by row.
+    head = None if target == "reef" else range(len(CLASSES))
+    names = assert_slow(finished, method, target, TEMPLATES[target], head)
+    assert sorted(names) == sorted(REEF_CLASSES if target == "reef" else CLASSES)
+
+
+def assert_slow(
+    finished: Finished, method: str, target: str, templates: dict[str, str], head: Sequence[int] | None
+) -> list[str]:
+    """The stored predictions are those of the slow computation; returns the target's class names."""
     node = finished.evaluation(method, target)
     folder, clip = finished.folder(node), load_backbone(BackboneConfig(model="demo"))
     names = [row["class_name"] for row in pq.read_table(folder / "classes.parquet").to_pylist()]
-    assert sorted(names) == sorted(REEF_CLASSES if target == "reef" else CLASSES)
     leaves = load_file(finished.folder(node.inputs["run"]) / "prompts.safetensors")
     pixels = finished.folder(finished.evaluation("maple", target).inputs["pixels"])
     rows = torch.arange(read_items(pixels).num_rows)
     # Only the normalisation of pixels is asked of a backbone here, and it is the same for both.
     images = pixel_reader(pixels, clip)(rows, torch.zeros_like(rows))
-    # Whoever has the training classes has DePT's head, row by row.
-    head = None if target == "reef" else range(len(names))
-    logits = slow_prediction(
-        finished.plain, method, leaves, images, names, TEMPLATES[target], rows=head
-    ).double()
+    logits = slow_prediction(finished.plain, method, leaves, images, names, templates, rows=head).double()
     table = pq.read_table(folder / "predictions.parquet")
     labels = torch.tensor(table["label"].to_pylist())
     expected = logits.softmax(dim=1)[rows, labels]
     stored = torch.tensor(table["label_probability"].to_pylist(), dtype=torch.float64)
     torch.testing.assert_close(stored, expected, rtol=2e-4, atol=1e-7)
     assert table["prediction"].to_pylist() == logits.argmax(dim=1).tolist()
+    return names
+
+
+def test_depts_head_follows_wordnet_ids_where_imagenets_names_stand_twice(tmp_path: Path) -> None:
+    """The variant has the second of both pairs, and its list of names alone would say the first."""
+    world = make_world(tmp_path, images=4)
+    kept, data = (3, 5), world.home / "data"
+    for part in ("train", "val"):
+        draw_image_folder(data / "inet/images" / part, images=3, side=40, seed=len(part), classes=WNIDS)
+    draw_image_folder(
+        data / "variant/images", images=3, side=40, seed=9, classes=[WNIDS[label] for label in kept]
+    )
+    lines = "".join(f"{wnid} {name}\n" for wnid, name in zip(WNIDS, IMAGENET_NAMES, strict=True))
+    for name, layout in (("inet", "imagenet"), ("variant", "imagenet_variant")):
+        (data / name / "classnames.txt").write_text(lines)
+        content = {"name": name, "layout": layout, "folder": name, "image_folder": "images"}
+        write_yaml(world.home / f"{name}.yaml", content)
+    study = world.study(
+        protocol="domain_generalization",
+        datasets=[],
+        source=str(world.home / "inet.yaml"),
+        targets=[str(world.home / "variant.yaml")],
+        methods=[_method("dept_coop"), _method("maple")],
+        supervisions=["one_hot"],
+        views={"per_image": 1, "dtype": "float32"},
+        training={"lr": 0.1, "parameter_lr": {"film": 0.5, "linear": 0.5}},
+    )
+    observer = RecordingObserver()
+    session = run_study(study, world.placement, observer=observer)
+    assert observer.failed == {}
+    finished = Finished(session, PlainText(load_file(world.home / "clip.safetensors")), observer)
+    assert_slow(finished, "dept_coop", "variant", {"coop": "a photo of a {}."}, head=kept)

@@ -58,11 +58,13 @@ class Classes:
         names: Class names as they stand in a prompt, [C].
         templates: Their dataset's templates by family: those in the method's `template_families`.
         trained: Whether these are the classes that the method was trained on.
+        ids: What tells each class from others of its name, [C] (ImageNet's WordNet ids); empty where none are known.
     """
 
     names: tuple[str, ...]
     templates: Mapping[str, str]
     trained: bool = True
+    ids: tuple[str, ...] = ()
 
     def template(self, family: str) -> str:
         """The template of a family, or of "coop" where the dataset has none of its own.
@@ -81,6 +83,17 @@ class Classes:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def rows_among(self, others: Classes) -> list[int] | None:
+        """Where each of these classes stands among others; None unless all are known to be there.
+
+        Classes are the same where their ids are. Without ids only equal lists are the same classes, label by label: one
+        name may mean two classes (ImageNet's names have "missile" and "sunglasses" twice).
+        """
+        if self.ids and others.ids:
+            places = {each: row for row, each in enumerate(others.ids)}
+            return [places[each] for each in self.ids] if set(self.ids) <= places.keys() else None
+        return list(range(len(self))) if self.names == others.names else None
 
 
 class MethodTraits:

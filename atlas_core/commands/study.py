@@ -34,9 +34,9 @@ from atlas_core.plan.estimate import Costs, seconds_to_go
 from atlas_core.plan.execution import run_study
 from atlas_core.plan.explain import Explanation, explain, find_node, readable_difference, when
 from atlas_core.plan.records import recorded_studies
+from atlas_core.plan.remarks import remarks
 from atlas_core.plan.resolve import Resolver
 from atlas_core.plan.run_log import logged_to
-from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.registry import unknown_name
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store
@@ -131,7 +131,7 @@ def plan(
         out.print(
             f"  {len(runs)} runs, {cached} of them cached; {len(waiting)} of {len(graph.nodes)} artifacts to make"
         )
-        for line in short_trainings(graph):
+        for line in remarks(graph):
             out.print(f"  [yellow]note[/yellow] {line}", soft_wrap=True)
         if waiting:
             guess = (

@@ -294,9 +294,11 @@ class _Builder:
         family: str | None = None,
     ) -> Node:
         name = f"{stage}/{label}"
-        if name in self.nodes and self.nodes[name].config != config:
-            # Variants that the name does not tell apart (one method twice with other options).
-            name = f"{name}#{sha256_of(config)[:6]}"
+        same = self.nodes.get(name)
+        if same is not None and (same.config, same.inputs) != (config, inputs):
+            # Variants that the name does not tell apart (one method twice with other options, or other sentences).
+            made_from = {role: each.name for role, each in inputs.items()}
+            name = f"{name}#{sha256_of([config, made_from])[:6]}"
         if name not in self.nodes:
             roots = (STAGES.module(stage), *(modules or []))
             self.nodes[name] = Node(

@@ -47,6 +47,10 @@ _TABLES: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "cpu_seconds": (_FLOAT, "processor time the training took"),
         "key": (_TEXT, "content key of the tune artifact"),
         "options": (_TEXT, "options of the method as JSON (no seed, nothing of the supervision)"),
+        "stand_in": (
+            _TEXT,
+            "what the run has in place of something that the method's authors had; null where it has all",
+        ),
     },
     "metrics": {
         "run_id": (_TEXT, "run that was evaluated"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from atlas_core.errors import AtlasError
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.manifest import Manifest, read_manifest
+from atlas_core.methods.registry import method_traits
 from atlas_core.results.schemas import conform, rows_to_table, write_tables
 from atlas_core.stages.run_id import run_id
 from atlas_core.stages.stage import Stage, StageContext
@@ -24,11 +26,12 @@ def _run(context: StageContext) -> None:
     made = {key: _manifest(store, stage, key) for stage, key in context.runtime["artifacts"]}
     pairs = [(made[evaluation], run) for evaluation, run in context.runtime["evaluations"]]
     runs = [made[key] for key in dict.fromkeys(run for _, run in pairs)]
+    texts = {each.digest: each.key_parts["config"] for each in made.values() if each.stage == "text_features"}
     metrics = _concatenated(store, pairs, "metrics")
     protocol = pa.array([context.config["protocol"]] * len(metrics), pa.string())
     classes = _concatenated(store, pairs, "classes")
     tables = {
-        "runs": rows_to_table("runs", [_run_row(store, each, context.config) for each in runs]),
+        "runs": rows_to_table("runs", [_run_row(store, each, context.config, texts) for each in runs]),
         "metrics": metrics.set_column(metrics.schema.get_field_index("protocol"), "protocol", protocol),
         "predictions": _concatenated(store, pairs, "predictions"),
         "curves": _concatenated(store, [(each, each.key) for each in runs], "curves"),
@@ -60,11 +63,18 @@ def _concatenated(store: Store, artifacts: list[tuple[Manifest, str]], table: st
     return pa.concat_tables(parts)
 
 
-def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:
-    """One row of `runs`: what was asked for, what it cost, how its loss moved."""
+def _run_row(
+    store: Store, run: Manifest, study: Any, texts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """One row of `runs`: what was asked for, what it cost, how its loss moved.
+
+    Args:
+        texts: Configurations of the study's text features by their content's digest.
+    """
     config = run.key_parts["config"]
     summary = json.loads((store.path(run.stage, run.key) / "run.json").read_text())
     training, supervision = config["training"], config["supervision"] or {}
+    reference = texts.get(run.key_parts["inputs"].get("reference", ""), {})
     return {
         **summary,
         "run_id": run_id(run.key),
@@ -86,13 +96,21 @@ def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:
         "wall_seconds": run.wall_seconds,
         "cpu_seconds": run.cpu_seconds,
         "key": run.key,
-        # The learning rate tells two arms apart like an option does.
-        "options": json.dumps({**config["options"], **_rate(training)}, sort_keys=True),
+        # The learning rate and a file of sentences tell two arms apart like an option does.
+        "options": json.dumps(
+            {**config["options"], **_rate(training), **_sentences(reference)}, sort_keys=True
+        ),
+        "stand_in": method_traits(config["method"]).stand_in(reference) or None,
     }
 
 
 def _rate(training: dict[str, Any]) -> dict[str, Any]:
     return {"lr": training["lr"]} if training.get("epochs") else {}
+
+
+def _sentences(reference: Mapping[str, Any]) -> dict[str, Any]:
+    digest = reference.get("sentences_sha256")
+    return {} if digest is None else {"sentences": digest[:8]}
 
 
 def _label(supervision: dict[str, Any]) -> str:

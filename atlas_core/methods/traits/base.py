@@ -130,6 +130,15 @@ class MethodTraits:
         """The frozen text features that the method needs as `reference`, or None."""
         return None
 
+    @classmethod
+    def stand_in(cls, reference: Mapping[str, Any]) -> str:
+        """What takes the place of something that the method's authors had, for people; empty where nothing does.
+
+        Args:
+            reference: Configuration of the run's text features (empty where the method has none).
+        """
+        return ""
+
 
 def parse_options(method: type[MethodTraits], raw: Mapping[str, Any]) -> MethodOptions:
     """Validate a method's options.

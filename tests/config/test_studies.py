@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from atlas_core.commands.options import overrides_from
 from atlas_core.errors import AtlasError
+from atlas_core.methods.registry import METHODS
 from atlas_core.presets import load_studies, load_study, preset_names, study_title, validate_study
 
 BASE = {
@@ -38,6 +39,26 @@ def test_paper_presets_draw_one_view_an_epoch_as_published() -> None:
     for name in preset_names():
         if "paper" in name:
             assert {study.views.per_image for study in load_studies(name)} == {"epochs"}
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [
+        "base-to-new-paper",
+        "base-to-new-paper-10seeds",
+        "cross-dataset-paper",
+        "domain-generalization-paper",
+    ],
+)
+def test_a_paper_preset_of_every_method_has_every_method(preset: str) -> None:
+    (study,) = load_studies(preset)
+    assert sorted(method.name for method in study.methods) == sorted(METHODS.names())
+
+
+def test_the_readme_counts_the_methods() -> None:
+    words = {15: "Fifteen", 16: "Sixteen", 17: "Seventeen"}
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"\n{words[len(METHODS.names())]} methods" in readme
 
 
 def test_a_protocol_and_a_preset_name_a_study() -> None:

@@ -74,6 +74,10 @@ _TABLES: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "prediction": (_INT32, "most probable class"),
         "probability": (pa.float32(), "probability of the prediction"),
         "label_probability": (pa.float32(), "probability of the true class"),
+        "label_log_probability": (
+            pa.float32(),
+            "its natural logarithm, from the logits: finite where the probability underflows to 0",
+        ),
         "top5": (pa.list_(_INT32), "the five most probable classes, best first"),
     },
     "curves": {

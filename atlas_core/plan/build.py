@@ -225,6 +225,7 @@ class _Builder:
         own = TextReference((spec.template("coop"),))
         inputs = {"classes": self._text(dataset, subset, own, "own")}
         templates = spec.templates_of(run.traits.template_families)
+        run.traits.check(run.options, trained=trained)
         reference = run.traits.text_reference(run.options, Classes((), templates, trained=trained))
         if reference == own:
             inputs["reference"] = inputs["classes"]

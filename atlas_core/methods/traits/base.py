@@ -131,6 +131,17 @@ class MethodTraits:
         return None
 
     @classmethod
+    def check(cls, options: MethodOptions, *, trained: bool) -> None:
+        """Refuse a class set before anything is trained.
+
+        Args:
+            trained: Whether these are the classes that the method is trained on.
+
+        Raises:
+            AtlasError: With these options the method can predict the classes it was trained on alone.
+        """
+
+    @classmethod
     def stand_in(cls, reference: Mapping[str, Any]) -> str:
         """What takes the place of something that the method's authors had, for people; empty where nothing does.
 

@@ -25,6 +25,14 @@ class ProGradOptions(CoOpOptions):
     projection: float = Field(1.0, ge=0)
     temperature: float = Field(1.0, gt=0)
 
+    @property
+    def starts_from_words(self) -> bool:
+        return self.initial == "template"
+
+    @property
+    def _random_start(self) -> str:
+        return "initial: random"
+
 
 class ProGradTraits(CoOpTraits):
     """What planning needs to know of ProGrad."""

@@ -20,7 +20,7 @@ _HASHING_THREADS = 8
 
 
 def _run(context: StageContext) -> None:
-    spec = DatasetSpec(**context.runtime["spec"])
+    spec = DatasetSpec(**{**context.runtime["spec"], **context.config})
     index = read_dataset(spec, context.placement.data_path)
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
         hashes = list(pool.map(lambda item: _image_hash(index, item), index.items))

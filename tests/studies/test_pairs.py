@@ -23,7 +23,7 @@ from atlas_core.plan.execution import run_study
 from atlas_core.plan.node import Node
 from atlas_core.plan.session import StudySession
 from atlas_core.stages.evaluate import test_logits as logits_of
-from atlas_core.stages.trained_method import load_method
+from atlas_core.stages.trained_method import build_method, load_method
 from atlas_core.training import loop, stack
 from tests.studies.pairs import pairwise
 from tests.tiny_study import RecordingObserver, TinyWorld, draw_image_folder, make_world, write_yaml
@@ -34,7 +34,7 @@ SETTINGS: dict[str, list[Any]] = {
     "protocol": ["base_to_new", "few_shot", "cross_dataset", "domain_generalization"],
     "precision": ["fp32"],
     "stop_after": [None, 2],
-    "average": [None, {"mean": 2.0, "std": 1.0}],
+    "average": [None, {"mean": 4.0, "std": 1.0}],
     "stack": [1, "auto"],
     "views": [1, 2, "epochs"],
     "resume": [False, True],
@@ -101,6 +101,11 @@ class Trained:
         return {
             name: load_file(self.folder(node) / "prompts.safetensors") for name, node in self.runs().items()
         }
+
+    def initial(self, node: Node) -> dict[str, Tensor]:
+        """The parameters that a run starts from."""
+        inputs = {role: self.folder(each) for role, each in node.inputs.items()}
+        return build_method(load_backbone(self.session.study.backbone), node.config, inputs).learned_state()
 
     def rows(self, node: Node, table: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = pq.read_table(self.folder(node) / f"{table}.parquet").to_pylist()
@@ -196,7 +201,9 @@ def test_what_is_always_true(
         assert len(losses) == EPOCHS
         assert all(map(math.isfinite, losses))
         assert all(bool(each.isfinite().all()) for each in learned[name].values())
-        assert any(bool(each.abs().max() > 1e-4) for each in learned[name].values()), "prompts near zero"
+        # Two epochs at these rates move parameters a little; an average whose weights miss one shrinks them all.
+        start, end = _norm(trained.initial(node)), _norm(learned[name])
+        assert end > 0.9 * start, f"parameters of norm {start:.3f} have {end:.3f} after training"
         assert losses[1] < losses[0] or explanation(combination, {row["target"] for row in curves})
     for node in trained.session.graph.of_stage("evaluate"):
         assert_the_reloaded_run_predicts_the_same(trained, node)
@@ -242,6 +249,10 @@ def forget_trainings(world: TinyWorld) -> None:
             if file.is_file():
                 file.unlink()
         artifact.rmdir()
+
+
+def _norm(parameters: dict[str, Tensor]) -> float:
+    return math.sqrt(sum(float(each.double().square().sum()) for each in parameters.values()))
 
 
 def assert_same(found: dict[str, dict[str, Tensor]], expected: dict[str, dict[str, Tensor]]) -> None:

@@ -156,6 +156,12 @@ class DatasetSpec(_Model):
         coop = self.templates["coop"]
         return _TCP_CONTEXT + coop[coop.index("{}") :] if family == "tcp_prompt" else coop
 
+    def templates_of(self, families: tuple[str, ...] | None) -> dict[str, str]:
+        """The templates of some families, or all that the dataset has where None."""
+        if families is None:
+            return dict(self.templates)
+        return {family: self.template(family) for family in families}
+
     def path(self, data_root: Path) -> Path:
         """The dataset's folder under a data root."""
         return data_root.expanduser() / Path(self.folder).expanduser()

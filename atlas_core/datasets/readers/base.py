@@ -22,11 +22,13 @@ class Listing:
         items: In the layout's order.
         class_names: By label.
         from_disk: The items were found by listing folders, so they need not be looked for again.
+        class_ids: By label, where classes are known by more than a name (see `DatasetIndex`).
     """
 
     items: tuple[Item, ...]
     class_names: tuple[str, ...]
     from_disk: bool = False
+    class_ids: tuple[str, ...] = ()
 
 
 Reader = Callable[[DatasetSpec, Path], Listing]
@@ -57,7 +59,7 @@ def read_dataset(spec: DatasetSpec, root: Path) -> DatasetIndex:
     check_listing(spec, listing)
     if not listing.from_disk:
         _check_present(spec, folder, listing)
-    return DatasetIndex(spec.name, folder, listing.items, listing.class_names)
+    return DatasetIndex(spec.name, folder, listing.items, listing.class_names, listing.class_ids)
 
 
 def check_listing(spec: DatasetSpec, listing: Listing) -> None:

@@ -25,4 +25,5 @@ class VisualTraits(MethodTraits):
     """What planning needs to know of VisualMethod."""
 
     image_input = "pixels"
+    template_families: ClassVar[tuple[str, ...] | None] = ()
     Options: ClassVar[type[VisualOptions]] = VisualOptions

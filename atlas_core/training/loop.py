@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from atlas_core.backbone.precision import towers_in
 from atlas_core.errors import AtlasError
 from atlas_core.labels.base import LabelBatch
 from atlas_core.labels.schedule import Supervisor
@@ -165,7 +165,7 @@ class Learner:
             return part
 
         self.optimiser.zero_grad(set_to_none=True)
-        with _autocast(self.recipe, batch.labels.device.type):
+        with towers_in(self.recipe.precision):
             loss, logits = compute(batch, cross_entropy)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -197,12 +197,6 @@ def summarise(steps: list[StepFigures], epoch: int, target: str, rate: float) ->
         learning_rate=rate,
         train_accuracy=100.0 * sum(step.correct for step in steps) / images,
     )
-
-
-def _autocast(recipe: Recipe, device: str) -> AbstractContextManager[object]:
-    if recipe.precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device, dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float16)
 
 
 class Timer:

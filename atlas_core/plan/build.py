@@ -24,7 +24,7 @@ from atlas_core.plan.run import Run
 from atlas_core.plan.stacks import stack_family
 from atlas_core.protocols.protocol import PROTOCOLS, Evaluation, Training
 from atlas_core.stages.stage import STAGES
-from atlas_core.training.recipe import Recipe, method_defaults, resolve_recipe
+from atlas_core.training.recipe import Recipe, check_precisions, method_defaults, resolve_recipe
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class _Builder:
     def _recipe(
         self, method: MethodConfig, traits: type[MethodTraits], training: Training
     ) -> tuple[Recipe, dict[str, Any]]:
-        return resolve_recipe(
+        recipe, options = resolve_recipe(
             method_defaults(traits.defaults_file),
             protocol=self.study.protocol,
             dataset=training.dataset,
@@ -128,6 +128,8 @@ class _Builder:
             training={**self.study.training, **method.training} if traits.learns else {},
             options=method.options,
         )
+        check_precisions(self.study.backbone.precision, recipe.precision)
+        return recipe, options
 
     # --- stages before training -------------------------------------------------------------------------
 

@@ -85,6 +85,20 @@ def method_defaults(path: Path) -> MethodDefaults:
         raise AtlasError(f"the method's constants in {path.name} cannot be read: {error}") from error
 
 
+def check_precisions(backbone: Precision, training: Precision) -> None:
+    """Refuse towers that are of one half precision and asked to compute in another.
+
+    Raises:
+        AtlasError: Both are half precision, and differ.
+    """
+    if "fp32" not in (backbone, training) and backbone != training:
+        raise AtlasError(
+            f"`training.precision: {training}` over `backbone.precision: {backbone}`",
+            expected="one half precision for both, or fp32 for one of them",
+            fix=f"set `training.precision: fp32`: the towers then compute in {backbone}, as they are",
+        )
+
+
 def resolve_recipe(
     defaults: MethodDefaults,
     *,

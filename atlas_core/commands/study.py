@@ -37,6 +37,7 @@ from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import Resolver
 from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.short_trainings import short_trainings
+from atlas_core.plan.soft_labels import SoftLabels, nearly_one_hot, soft_labels
 from atlas_core.registry import unknown_name
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store
@@ -117,10 +118,11 @@ def plan(
 ) -> None:
     """Say what a study would do: runs, what is cached, and an estimate of time and disk."""
     placement = placement_from(home, store, data_root, workers)
-    costs = Costs.from_manifests(Store(placement.store_path).manifests())
+    artifacts = Store(placement.store_path)
+    costs = Costs.from_manifests(artifacts.manifests())
     for each in studies_from(study, preset, assignments):
         graph = build_graph(each, placement)
-        states = Resolver(graph, Store(placement.store_path)).states()
+        states = Resolver(graph, artifacts).states()
         waiting = [node for node in graph.nodes if states[node.name].status != "fresh"]
         runs = graph.of_stage("tune")
         cached = sum(states[node.name].status == "fresh" for node in runs)
@@ -133,6 +135,7 @@ def plan(
         )
         for line in short_trainings(graph):
             out.print(f"  [yellow]note[/yellow] {line}", soft_wrap=True)
+        show_soft_labels(soft_labels(graph, states, artifacts))
         if waiting:
             guess = (
                 "unknown until the first of their kind is made"
@@ -142,6 +145,18 @@ def plan(
             out.print(f"  about {guess} on {placement.workers} workers, {size / 1e6:.1f} MB on disk")
             if unknown and seconds is not None:
                 out.print(f"  never measured on this store, counted like the others: {', '.join(unknown)}")
+
+
+def show_soft_labels(found: list[SoftLabels], most: int = 24) -> None:
+    """Print how soft the soft labels in the store are, and which are nearly one-hot."""
+    if found:
+        out.print("  soft labels, before they are mixed with the class:")
+    for each in found[:most]:
+        out.print(f"    {each.line}", soft_wrap=True, markup=False)
+    if len(found) > most:
+        out.print(f"    … and {len(found) - most} more")
+    for line in nearly_one_hot(found):
+        out.print(f"  [yellow]warning[/yellow] {line}", soft_wrap=True)
 
 
 def why(

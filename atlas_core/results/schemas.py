@@ -31,6 +31,16 @@ _TABLES: dict[str, dict[str, tuple[pa.DataType, str]]] = {
             "weight of the soft distribution in a soft target (epsilon; 1 is the pure distribution)",
         ),
         "temperature": (_FLOAT, "scale of the soft labels' softmax (s_t); null: the model's own logit scale"),
+        "soft_temperature": (_FLOAT, "s_t that the soft labels were made with; null without soft labels"),
+        "soft_entropy": (
+            _FLOAT,
+            "mean entropy of the soft labels, before they are mixed with the class, nats; null without soft labels",
+        ),
+        "soft_true_mass": (
+            _FLOAT,
+            "their mean mass on the true class: mix * (1 - soft_true_mass) of a soft target lies on other classes",
+        ),
+        "soft_top3_mass": (_FLOAT, "their mean mass on the three most probable other classes together"),
         "period": (
             _INT32,
             "K of an atlas_ supervision: every K-th epoch has soft targets; null when nothing alternates",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,11 +13,14 @@ import pyarrow.parquet as pq
 
 from atlas_core.errors import AtlasError
 from atlas_core.labels.config import SupervisionConfig
+from atlas_core.labels.softness import read_softness
 from atlas_core.manifest import Manifest, read_manifest
 from atlas_core.results.schemas import conform, rows_to_table, write_tables
 from atlas_core.stages.run_id import run_id
 from atlas_core.stages.stage import Stage, StageContext
 from atlas_core.store import Store
+
+SOFT_LABEL_STAGES = ("csl", "isl")
 
 
 def _run(context: StageContext) -> None:
@@ -23,11 +28,13 @@ def _run(context: StageContext) -> None:
     made = {key: _manifest(store, stage, key) for stage, key in context.runtime["artifacts"]}
     pairs = [(made[evaluation], run) for evaluation, run in context.runtime["evaluations"]]
     runs = [made[key] for key in dict.fromkeys(run for _, run in pairs)]
+    # A run knows its inputs by their content.
+    soft = {each.digest: each for each in made.values() if each.stage in SOFT_LABEL_STAGES}
     metrics = _concatenated(store, pairs, "metrics")
     protocol = pa.array([context.config["protocol"]] * len(metrics), pa.string())
     classes = _concatenated(store, pairs, "classes")
     tables = {
-        "runs": rows_to_table("runs", [_run_row(store, each, context.config) for each in runs]),
+        "runs": rows_to_table("runs", [_run_row(store, each, context.config, soft) for each in runs]),
         "metrics": metrics.set_column(metrics.schema.get_field_index("protocol"), "protocol", protocol),
         "predictions": _concatenated(store, pairs, "predictions"),
         "curves": _concatenated(store, [(each, each.key) for each in runs], "curves"),
@@ -59,7 +66,7 @@ def _concatenated(store: Store, artifacts: list[tuple[Manifest, str]], table: st
     return pa.concat_tables(parts)
 
 
-def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:
+def _run_row(store: Store, run: Manifest, study: Any, soft: Mapping[str, Manifest]) -> dict[str, Any]:
     """One row of `runs`: what was asked for, what it cost, how its loss moved."""
     config = run.key_parts["config"]
     summary = json.loads((store.path(run.stage, run.key) / "run.json").read_text())
@@ -76,6 +83,7 @@ def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:
         "source": supervision.get("source"),
         "mix": supervision.get("mix"),
         "temperature": supervision.get("temperature"),
+        **_soft_columns(store, run, soft),
         "period": supervision.get("period") if supervision.get("name") == "atlas" else None,
         "shots": config["shots"],
         "seed": config["seed"],
@@ -88,6 +96,16 @@ def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:
         # The learning rate tells two arms apart like an option does.
         "options": json.dumps({**config["options"], **_rate(training)}, sort_keys=True),
     }
+
+
+def _soft_columns(store: Store, run: Manifest, soft: Mapping[str, Manifest]) -> dict[str, float]:
+    """How soft the run's soft labels are; nothing for a run without them."""
+    inputs = run.key_parts["inputs"]
+    for stage in SOFT_LABEL_STAGES:
+        if stage in inputs:
+            measured = read_softness(store.path(stage, soft[inputs[stage]].key))
+            return {f"soft_{name}": value for name, value in asdict(measured).items()}
+    return {}
 
 
 def _rate(training: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from atlas_core.methods.traits.base import Classes, MethodTraits, TextReference,
 from atlas_core.placement import Placement
 from atlas_core.plan.collector import without_collection
 from atlas_core.plan.node import Node
-from atlas_core.plan.run import Run
+from atlas_core.plan.run import Run, as_written
 from atlas_core.plan.stacks import stack_family
 from atlas_core.protocols.protocol import PROTOCOLS, Evaluation, Training
 from atlas_core.stages.stage import STAGES
@@ -239,8 +239,9 @@ class _Builder:
         inputs = {"image_features": features}
         if run.traits.image_input == "pixels":
             inputs["pixels"] = self._training_images("pixels", run)
-        soft = {"temperature": run.supervision.temperature}
-        suffix = "" if run.supervision.temperature is None else f"/temperature{run.supervision.temperature:g}"
+        temperature = run.supervision.temperature
+        soft = {"temperature": temperature}
+        suffix = "" if temperature is None else f"/temperature{as_written(temperature)}"
         if "csl" in run.supervision.needs:
             place = classes.name.removeprefix("text_features/").removesuffix("/own")
             inputs["csl"] = self._node("csl", place + suffix, soft, {"text_features": classes})

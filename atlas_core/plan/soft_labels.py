@@ -74,7 +74,7 @@ def nearly_one_hot(found: list[SoftLabels]) -> Iterator[str]:
         share = least if least == most else f"{least} to {most}"
         yield (
             f"{label} is nearly one-hot on {', '.join(masses)}: its soft targets have {share} of their mass on other"
-            " classes, so it trains like one_hot (set a lower `temperature`)"
+            " classes, so it trains like one_hot (set a lower `temperature` or a larger `mix`)"
         )
 
 

@@ -30,7 +30,11 @@ _TABLES: dict[str, dict[str, tuple[pa.DataType, str]]] = {
             _FLOAT,
             "weight of the soft distribution in a soft target (epsilon; 1 is the pure distribution)",
         ),
-        "temperature": (_FLOAT, "scale of the soft labels' softmax (s_t); null: the model's own logit scale"),
+        "temperature": (
+            _FLOAT,
+            "scale of the soft labels' softmax (s_t), if it was set; null: the source's default, for isl the model's "
+            "own logit scale, for csl the one at which the soft labels' mean mass on their own class is 0.9",
+        ),
         "soft_temperature": (_FLOAT, "s_t that the soft labels were made with; null without soft labels"),
         "soft_entropy": (
             _FLOAT,

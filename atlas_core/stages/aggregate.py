@@ -71,6 +71,7 @@ def _run_row(store: Store, run: Manifest, study: Any, soft: Mapping[str, Manifes
     config = run.key_parts["config"]
     summary = json.loads((store.path(run.stage, run.key) / "run.json").read_text())
     training, supervision = config["training"], config["supervision"] or {}
+    measured, temperature = _soft_columns(store, run, soft), supervision.get("temperature")
     return {
         **summary,
         "run_id": run_id(run.key),
@@ -82,8 +83,8 @@ def _run_row(store: Store, run: Manifest, study: Any, soft: Mapping[str, Manifes
         "supervision": _label(supervision),
         "source": supervision.get("source"),
         "mix": supervision.get("mix"),
-        "temperature": supervision.get("temperature"),
-        **_soft_columns(store, run, soft),
+        "temperature": measured["soft_temperature"] if temperature == "model" else temperature,
+        **measured,
         "period": supervision.get("period") if supervision.get("name") == "atlas" else None,
         "shots": config["shots"],
         "seed": config["seed"],

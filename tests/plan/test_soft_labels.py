@@ -17,11 +17,13 @@ from atlas_core.store import Store
 from tests.tiny_study import TinyWorld, make_world, write_yaml
 
 # On random features the model's own scale of 14 is soft, and this is not.
+MODEL = 1 / 0.07
 SHARP = 2000.0
 SUPERVISIONS: list[Any] = [
     "one_hot",
     "csl",
     {"name": "csl", "temperature": SHARP},
+    {"name": "csl", "temperature": "model"},
     {"name": "atlas_isl", "temperature": 3.0},
     {"name": "isl", "temperature": 3.0, "mix": 0.01},
 ]
@@ -69,7 +71,7 @@ def test_the_runs_table_says_how_soft_the_labels_of_each_run_were(world: TinyWor
     rows = query(con, "SELECT * FROM runs").to_pylist()
     assert all(row["soft_entropy"] is None for row in rows if row["source"] == "one_hot")
     soft = [row for row in rows if row["source"] in ("csl", "isl")]
-    assert len(soft) == 2 * 2 * 4
+    assert len(soft) == 2 * 2 * 5
     assert all(row["soft_true_mass"] + row["soft_top3_mass"] == pytest.approx(1, abs=1e-5) for row in soft)
     expected = slow_instance_labels(world)
     for dataset, (entropy, true_mass) in expected.items():
@@ -77,6 +79,21 @@ def test_the_runs_table_says_how_soft_the_labels_of_each_run_were(world: TinyWor
         assert {row["soft_temperature"] for row in own} == {3.0}
         assert np.mean([row["soft_entropy"] for row in own]) == pytest.approx(entropy, abs=1e-5)
         assert np.mean([row["soft_true_mass"] for row in own]) == pytest.approx(true_mass, abs=1e-5)
+
+
+def test_csl_has_the_temperature_of_its_rule_unless_another_is_asked_for(world: TinyWorld) -> None:
+    con = open_results(Store(world.placement.store_path))
+    rows = query(con, "SELECT * FROM runs WHERE supervision = 'csl'").to_pylist()
+    for dataset in ("ponds", "woods"):
+        own = {row["temperature"]: row for row in rows if row["dataset"] == dataset}
+        rule, sharp = own.pop(None), own.pop(SHARP)
+        assert rule["soft_true_mass"] == pytest.approx(0.9, abs=1e-4)
+        assert rule["soft_temperature"] not in (SHARP, pytest.approx(MODEL))
+        assert sharp["soft_temperature"] == SHARP
+        (model,) = own.values()
+        assert model["temperature"] == model["soft_temperature"] == pytest.approx(MODEL, rel=1e-6)
+        names = {row["run_name"].split("/")[4] for row in rows}
+        assert names == {"csl", "csl(temperature=model)", "csl(temperature=2000)"}
 
 
 def test_the_view_marks_what_is_nearly_one_hot(world: TinyWorld) -> None:
@@ -124,5 +141,5 @@ def test_the_report_says_it_and_warns(world: TinyWorld, tmp_path: Path) -> None:
     said(world, "report", str(world.home / "study.yaml"), "--output", str(tmp_path / "report.html"))
     html = (tmp_path / "report.html").read_text()
     section = html.partition('id="soft-labels"')[2].partition("</section>")[0]
-    assert section.count("<tr>") == 1 + 2 * 4
+    assert section.count("<tr>") == 1 + 2 * 5
     assert "Nearly one-hot soft targets: csl on ponds, woods; isl on ponds, woods." in section

@@ -66,6 +66,9 @@ def train(
 
     Returns:
         One row an epoch.
+
+    Raises:
+        AtlasError: A loss is not finite, or what was learned is not.
     """
     if not method.learns or recipe.epochs == 0:
         return []
@@ -99,7 +102,18 @@ def train(
             save_checkpoint(resumption.path, checkpoint, [asdict(row) for row in curves])
     if average is not None:
         average.load_into(method)
+    _check_finite(method, recipe)
     return curves
+
+
+def _check_finite(method: PromptMethod, recipe: Recipe) -> None:
+    """The last step's update is in no loss any more."""
+    if not all(bool(parameter.isfinite().all()) for parameter in method.parameters()):
+        raise AtlasError(
+            f"the learned parameters are not finite after epoch {recipe.trained_epochs}",
+            expected="finite numbers",
+            fix="lower the learning rate, or use precision fp32",
+        )
 
 
 @dataclass(frozen=True)

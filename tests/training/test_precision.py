@@ -105,18 +105,20 @@ def trained(
     return method.eval(), curves
 
 
-@pytest.mark.parametrize("name", LEARNED)
-def test_an_interrupted_training_in_bf16_goes_on_to_the_same_float32_parameters(
-    name: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "precision"), [*((each, "bf16") for each in LEARNED), ("coop", "fp16"), ("promptsrc", "fp16")]
+)
+def test_an_interrupted_training_goes_on_to_the_same_float32_parameters(
+    name: str, precision: Precision, tmp_path: Path
 ) -> None:
-    method, curves = trained(name, "bf16")
+    method, curves = trained(name, precision)
     assert curves[-1].loss < curves[0].loss
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        trained(name, "bf16", path, stop_at=4)
+        trained(name, precision, path, stop_at=4)
     types = {key: tensor.dtype for key, tensor in load_file(path).items()}
     assert {each for each in types.values() if each.is_floating_point} <= {torch.float32, torch.float64}
-    resumed, resumed_curves = trained(name, "bf16", path)
+    resumed, resumed_curves = trained(name, precision, path)
     assert resumed_curves == curves
     state, again = method.learned_state(), resumed.learned_state()
     assert all(torch.equal(state[key], again[key]) for key in state)
@@ -148,6 +150,40 @@ def test_a_stack_in_half_precision_learns_what_its_members_learn_alone(
         assert float((context(member) - expected).norm()) < 0.05 * learned
         assert context(member).dtype == torch.float32
         assert not torch.equal(context(member), plain)
+
+
+@pytest.mark.parametrize("precision", HALVES)
+def test_an_interrupted_stack_in_half_precision_goes_on_to_the_same_bits(
+    precision: Precision, tmp_path: Path
+) -> None:
+    recipe = RECIPE.model_copy(update={"precision": precision, "average": WeightAverage(mean=4, std=2)})
+    undisturbed, members = ([member_of(run) for run in MIXED] for _ in range(2))
+    train_stack(undisturbed, recipe)
+    resumption = Resumption(tmp_path / "stack.safetensors", every_seconds=0)
+
+    def interrupt(number: int, curve: EpochCurve) -> None:
+        if (number, curve.epoch) == (2, 4):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_stack(members, recipe, resumption=resumption, on_epoch=interrupt)
+    assert all(each.dtype != DTYPES[precision] for each in load_file(resumption.path).values())
+    resumed = [member_of(run) for run in MIXED]
+    epochs: list[int] = []
+    train_stack(
+        resumed, recipe, resumption=resumption, on_epoch=lambda number, curve: epochs.append(curve.epoch)
+    )
+    assert min(epochs) == 4
+    for member, other in zip(resumed, undisturbed, strict=True):
+        assert torch.equal(context(member), context(other))
+
+
+@pytest.mark.parametrize("precision", ["fp32", *HALVES])
+def test_a_last_step_that_leaves_no_finite_numbers_is_an_error(precision: Precision) -> None:
+    member = member_of(("one_hot", 1))
+    recipe = Recipe(lr=1e38, batch_size=10, epochs=1, warmup_epochs=0, weight_decay=1e30, precision=precision)
+    with pytest.raises(AtlasError, match=r"not finite after epoch 1.*lower the learning rate"):
+        train(member.method, member.data, member.supervisor, recipe, seed=1)
 
 
 @pytest.mark.parametrize(

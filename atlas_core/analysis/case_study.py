@@ -73,7 +73,7 @@ def cases(data: TrainingSet, clip: FrozenClip, folder: Path, items: Sequence[str
             )
     views = [test_transform(decode_image(folder / item), clip.image_size) for item in items]
     instance = _instance(data, clip, views).numpy()
-    class_wise = class_soft_labels(data.text, data.temperature).numpy()
+    class_wise = class_soft_labels(data.text, data.class_temperature).numpy()
     labels = [int(data.labels[data.items.index(item)]) for item in items]
     return [
         Case(item, view.permute(1, 2, 0).numpy(), label, class_wise[label], isl)
@@ -84,4 +84,4 @@ def cases(data: TrainingSet, clip: FrozenClip, folder: Path, items: Sequence[str
 def _instance(data: TrainingSet, clip: FrozenClip, views: Sequence[Tensor]) -> Tensor:
     pixels = normalise(torch.stack(list(views)).to(clip.device), clip.mean, clip.std)
     features = clip.encode_image(pixels).float().cpu()
-    return instance_soft_labels(features, data.text.cpu(), data.temperature)
+    return instance_soft_labels(features, data.text.cpu(), data.instance_temperature)

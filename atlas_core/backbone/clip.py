@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from atlas_core.backbone.blocks import unsupported
 from atlas_core.backbone.image import ImageTower, extract_image_tower, forward
+from atlas_core.backbone.precision import wide
 from atlas_core.backbone.text import TextTower, build_layout, encode_prompts, extract_text_tower
 from atlas_core.backbone.text_layout import common_prefix
 from atlas_core.backbone.text_tower import embed_tokens, end_positions
@@ -78,7 +79,7 @@ class FrozenClip:
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
         """Raw text features of full prompts, [C, D]; a template that all share is computed once."""
         if not prompts:
-            return torch.empty(0, self.embed_dim, dtype=self.dtype, device=self.device)
+            return wide(torch.empty(0, self.embed_dim, dtype=self.dtype, device=self.device))
         ids = self.tokenize(prompts)
         shared = common_prefix(ids, end_positions(self.text, ids))
         layout = build_layout(self.text, ids, shared)
@@ -105,8 +106,7 @@ class FrozenClip:
         if self.image is not None:
             return forward(self.image, pixels)
         assert self.visual is not None
-        features: Tensor = self.visual(pixels.to(self.device, self.dtype))
-        return features
+        return wide(self.visual(pixels.to(self.device, self.dtype)))
 
 
 def freeze(
@@ -154,8 +154,7 @@ def freeze(
 
 def normalise(features: Tensor) -> Tensor:
     """Features of unit length, [N, D]; half precision is normalised in float32 and stays float32."""
-    wide = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
-    return F.normalize(wide, dim=-1)
+    return F.normalize(wide(features), dim=-1)
 
 
 def _image_size(visual: Any) -> int:

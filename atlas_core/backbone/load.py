@@ -14,8 +14,9 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from torch import nn
 
 from atlas_core.backbone.clip import FrozenClip, Tokenizer, freeze
-from atlas_core.backbone.config import BackboneConfig, Precision
+from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.hardware import check_precision, resolve_device
+from atlas_core.backbone.precision import DTYPES
 from atlas_core.backbone.source import (
     backbone_identity,
     check_source,
@@ -32,8 +33,6 @@ from atlas_core.errors import AtlasError
 from atlas_core.hashing import sha256_of
 
 __all__ = ["backbone_identity", "input_size", "load_backbone"]
-
-_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load_backbone(cfg: BackboneConfig, device: str = "auto") -> FrozenClip:
@@ -70,7 +69,7 @@ def _load(
         _tokenizer(cfg.model, config),
         mean=mean,
         std=std,
-        dtype=_DTYPES[cfg.precision],
+        dtype=DTYPES[cfg.precision],
         device=device,
     )
     return replace(clip, image=replace(clip.image_tower(), compiled=True)) if cfg.compile else clip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,9 +17,11 @@ from atlas_core.backbone.blocks import (
     extract_block,
     extract_norm,
     frozen,
+    in_dtype,
     layer_norm,
     unsupported,
 )
+from atlas_core.backbone.precision import asked_dtype, wide
 from atlas_core.backbone.text_blocks import TextBlock, for_text
 
 _WHERE = "the text tower"
@@ -36,6 +38,7 @@ class TextTower:
         projection: [W, D], or None where the features stay W wide.
         projection_bias: [D] or None.
         eos_id: The end token's id, or None where the end token is the largest id of a sequence (CLIP).
+        rounded: What `as_asked` made before.
     """
 
     width: int
@@ -50,14 +53,28 @@ class TextTower:
     projection: Tensor | None
     projection_bias: Tensor | None
     eos_id: int | None
+    rounded: dict[torch.dtype, TextTower] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def dtype(self) -> torch.dtype:
+        """The type of everything but the blocks' matrix products."""
         return self.positional.dtype
 
     @property
     def device(self) -> torch.device:
         return self.positional.device
+
+
+def as_asked(tower: TextTower) -> TextTower:
+    """The tower with its blocks in the half precision that `towers_in` or autocast asks for, else itself."""
+    dtype = asked_dtype(tower.device)
+    if dtype is None or tower.blocks[0].dtype == dtype:
+        return tower
+    if dtype not in tower.rounded:
+        blocks = tuple(in_dtype(each, dtype) for each in tower.blocks)
+        text_blocks = tuple(for_text(each) for each in blocks)
+        tower.rounded[dtype] = replace(tower, blocks=blocks, text_blocks=text_blocks)
+    return tower.rounded[dtype]
 
 
 def extract_text_tower(model: Any, dtype: torch.dtype, device: torch.device) -> TextTower:
@@ -102,16 +119,16 @@ def end_positions(tower: TextTower, token_ids: Tensor) -> Tensor:
 
 
 def embed_tokens(tower: TextTower, token_ids: Tensor) -> Tensor:
-    """Word embeddings without positions: ids [...] -> [..., W], in the tower's dtype."""
-    return F.embedding(token_ids.to(tower.device), tower.token_embedding)
+    """Word embeddings without positions: ids [...] -> [..., W], float32 at least, as the contexts beside them."""
+    return wide(F.embedding(token_ids.to(tower.device), tower.token_embedding))
 
 
 def project(tower: TextTower, states: Tensor) -> Tensor:
-    """Raw text features from the end tokens' last states: [S, W] -> [S, D]."""
+    """Raw text features from the end tokens' last states: [S, W] -> [S, D], float32 at least."""
     x = layer_norm(states, tower.norm_final)
     if tower.projection is not None:
         x = x @ tower.projection
-    return x if tower.projection_bias is None else x + tower.projection_bias
+    return wide(x if tower.projection_bias is None else x + tower.projection_bias)
 
 
 def plain_forward(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 
 from atlas_core.commands.options import (
     DataOption,
@@ -25,6 +26,7 @@ from atlas_core.plan.cost_numbers import DeviceNumbers, cost_numbers, device_cla
 from atlas_core.plan.estimate import Costs, Estimate, estimate
 from atlas_core.plan.remarks import remarks
 from atlas_core.plan.resolve import Resolver
+from atlas_core.plan.soft_labels import SoftLabels, nearly_one_hot, soft_labels
 from atlas_core.store import Store
 
 out = Console(highlight=False)
@@ -51,7 +53,8 @@ def plan(
 def plan_lines(study: StudyConfig, placement: Placement, costs: Costs) -> list[str]:
     """What a study would do and cost, as lines of rich's markup."""
     graph = build_graph(study, placement)
-    states = Resolver(graph, Store(placement.store_path)).states()
+    store = Store(placement.store_path)
+    states = Resolver(graph, store).states()
     status = {node.name: states[node.name].status for node in graph.nodes}
     runs = [status[node.name] for node in graph.of_stage("tune")]
     perhaps = f" and {runs.count('pending')} perhaps" if "pending" in runs else ""
@@ -59,6 +62,7 @@ def plan_lines(study: StudyConfig, placement: Placement, costs: Costs) -> list[s
         f"[bold]{study.name}[/bold] {study.description}",
         f"  {len(runs)} runs, {runs.count('fresh')} of them cached{perhaps}; {to_make_text(list(status.values()))}",
         *(f"  [yellow]note[/yellow] {line}" for line in remarks(graph)),
+        *soft_label_lines(soft_labels(graph, states, store)),
     ]
     surely = [node for node in graph.nodes if status[node.name] in ("stale", "missing")]
     waiting = [node for node in graph.nodes if status[node.name] != "fresh"]
@@ -71,6 +75,17 @@ def plan_lines(study: StudyConfig, placement: Placement, costs: Costs) -> list[s
             f"  {basis(most, len({node.stage for node in waiting}), cost_numbers().devices[costs.device])}"
         )
     return lines
+
+
+def soft_label_lines(found: list[SoftLabels], most: int = 24) -> list[str]:
+    """How soft the soft labels in the store are, and which are nearly one-hot, as lines of rich's markup."""
+    if not found:
+        return []
+    lines = ["  soft labels, before they are mixed with the class:"]
+    lines += [f"    {escape(each.line)}" for each in found[:most]]
+    if len(found) > most:
+        lines.append(f"    … and {len(found) - most} more")
+    return lines + [f"  [yellow]warning[/yellow] {escape(line)}" for line in nearly_one_hot(found)]
 
 
 def basis(estimated: Estimate, stages: int, device: DeviceNumbers) -> str:

@@ -21,12 +21,12 @@ from atlas_core.methods.traits.base import Classes, MethodTraits, TextReference,
 from atlas_core.placement import Placement
 from atlas_core.plan.collector import without_collection
 from atlas_core.plan.node import Node
-from atlas_core.plan.run import Run
+from atlas_core.plan.run import Run, as_written
 from atlas_core.plan.stacks import stack_family
 from atlas_core.protocols.protocol import PROTOCOLS, Evaluation, Training
 from atlas_core.stages.image_inputs import IMAGE_INPUTS
 from atlas_core.stages.stage import STAGES
-from atlas_core.training.recipe import Recipe, method_defaults, resolve_recipe
+from atlas_core.training.recipe import Recipe, check_precisions, method_defaults, resolve_recipe
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class _Builder:
     def _recipe(
         self, method: MethodConfig, traits: type[MethodTraits], training: Training
     ) -> tuple[Recipe, dict[str, Any]]:
-        return resolve_recipe(
+        recipe, options = resolve_recipe(
             method_defaults(traits.defaults_file),
             protocol=self.study.protocol,
             dataset=training.dataset,
@@ -130,6 +130,8 @@ class _Builder:
             training={**self.study.training, **method.training} if traits.learns else {},
             options=method.options,
         )
+        check_precisions(self.study.backbone.precision, recipe.precision)
+        return recipe, options
 
     # --- stages before training -------------------------------------------------------------------------
 
@@ -241,8 +243,9 @@ class _Builder:
         inputs = {"image_features": features}
         if run.traits.image_input == "pixels":
             inputs["pixels"] = self._training_images("pixels", run)
-        soft = {"temperature": run.supervision.temperature}
-        suffix = "" if run.supervision.temperature is None else f"/temperature{run.supervision.temperature:g}"
+        temperature = run.supervision.temperature
+        soft = {"temperature": temperature}
+        suffix = "" if temperature is None else f"/temperature{as_written(temperature)}"
         if "csl" in run.supervision.needs:
             place = classes.name.removeprefix("text_features/").removesuffix("/own")
             inputs["csl"] = self._node("csl", place + suffix, soft, {"text_features": classes})

@@ -13,17 +13,18 @@ import torch
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from torch import nn
 
+from atlas_core.backbone.architecture import check_text_tower
 from atlas_core.backbone.clip import FrozenClip, Tokenizer, freeze
 from atlas_core.backbone.config import BackboneConfig, Precision
+from atlas_core.backbone.conventions import Conventions, conventions
 from atlas_core.backbone.hardware import check_precision, resolve_device
+from atlas_core.backbone.identity import backbone_identity
 from atlas_core.backbone.source import (
-    backbone_identity,
-    check_source,
+    check_has_weights,
     file_stamp,
     input_size,
     known_tag,
     model_config,
-    pixel_normalisation,
     weights_file,
 )
 from atlas_core.backbone.text_tower import extract_text_tower
@@ -45,28 +46,33 @@ def load_backbone(cfg: BackboneConfig) -> FrozenClip:
     """
     device = resolve_device(cfg.device)
     check_precision(cfg.precision, device)
-    config = model_config(cfg.model)
-    check_source(cfg)
+    check_has_weights(cfg)
+    check_text_tower(cfg.model, model_config(cfg.model))
+    kept = conventions(cfg)
     weights = weights_file(cfg)
     stamp = None if weights is None else file_stamp(weights)
-    return _load(cfg, sha256_of([config, pixel_normalisation(cfg)]), stamp, str(device))
+    return _load(cfg, sha256_of(model_config(cfg.model)), kept, stamp, str(device))
 
 
 @lru_cache(maxsize=4)
 def _load(
-    cfg: BackboneConfig, config_digest: str, stamp: tuple[Path, int, int] | None, device: str
+    cfg: BackboneConfig,
+    config_digest: str,
+    kept: Conventions,
+    stamp: tuple[Path, int, int] | None,
+    device: str,
 ) -> FrozenClip:
-    config = model_config(cfg.model)
+    config = {**model_config(cfg.model), "quick_gelu": kept.quick_gelu}
     _check_architecture(cfg.model, config)
     weights = weights_file(cfg) or _download(cfg)
-    mean, std = pixel_normalisation(cfg)
     model = build_model(cfg.model, config)
     load_weights(model, weights)
     clip = freeze(
         model.eval().requires_grad_(False),
         _tokenizer(cfg.model, config),
-        mean=mean,
-        std=std,
+        mean=kept.pixels.mean,
+        std=kept.pixels.std,
+        resizing=kept.pixels.resizing,
         dtype=_DTYPES[cfg.precision],
         device=device,
     )
@@ -83,14 +89,8 @@ def _check_architecture(name: str, config: dict[str, Any]) -> None:
 def build_model(name: str, config: dict[str, Any]) -> nn.Module:
     """The randomly initialised float32 open_clip model of a config."""
     config = deepcopy(config)
-    text, vision = config.get("text_cfg", {}), config.get("vision_cfg", {})
-    if "multimodal_cfg" in config or text.get("hf_model_name"):
-        kind = "a caption decoder" if "multimodal_cfg" in config else "a Hugging Face text model"
-        raise AtlasError(
-            f"backbone {name!r} has {kind}, which cannot be prompted",
-            expected="CLIP's causal text transformer",
-            fix="choose another open_clip model, such as 'ViT-B-16-quickgelu'; no method works with this one",
-        )
+    check_text_tower(name, config)
+    vision = config.get("vision_cfg", {})
     if "timm_model_name" in vision:
         vision["timm_model_pretrained"] = False
     model_class = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
@@ -141,5 +141,5 @@ def _download(cfg: BackboneConfig) -> Path:
             f" ({type(error).__name__}: {reason})",
             expected="a reachable model hub, or the weights in its cache",
             fix="fetch the weights where there is a network and set `backbone.weights` to the local file"
-            f" (.safetensors or .pt), with `backbone.model: {cfg.model}`",
+            f" (.safetensors or .pt), with `backbone.model: {cfg.model}` and `backbone.pretrained: {tag}`",
         ) from error

@@ -20,15 +20,16 @@ def classify_script(config: Mapping[str, Any]) -> str:
     return f"""\
 import json, sys
 import open_clip, torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file
 
 config, text = json.load(open("config.json", encoding="utf-8")), load_file("classes.safetensors")["normalised"]
-{own}model, _, preprocess = open_clip.create_model_and_transforms(
-    "{at["model"]}", pretrained={weights}, image_mean=config["mean"], image_std=config["std"])
+{own}model = open_clip.create_model("{at["model"]}", pretrained={weights}).eval()
+preprocess = image_transform_v2(PreprocessCfg(**config["preprocess"]), is_train=False)
 pixels = preprocess(Image.open(sys.argv[1]).convert("RGB"))[None]
 with torch.no_grad():
-    logits = config["logit_scale"] * model.eval().encode_image(pixels, normalize=True) @ text.T
+    logits = config["logit_scale"] * model.encode_image(pixels, normalize=True) @ text.T
 for probability, name in sorted(zip(logits.softmax(-1)[0].tolist(), config["classes"]), reverse=True):
     print(f"{{probability:.6f}} {{name}}")
 """

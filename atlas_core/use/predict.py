@@ -58,8 +58,8 @@ def predict_images(
     return predictions
 
 
-def read_images(images: Sequence[Path], image_size: int) -> list[Tensor]:
-    """Each image as the test protocol sees it: uint8 [3, S, S], short side resized, centre cropped.
+def read_images(images: Sequence[Path], clip: FrozenClip) -> list[Tensor]:
+    """Each image as the backbone sees test images: uint8 [3, S, S].
 
     Raises:
         AtlasError: Images are missing or damaged; one error names them all.
@@ -70,7 +70,7 @@ def read_images(images: Sequence[Path], image_size: int) -> list[Tensor]:
             damaged.append(f"{path} is {'a folder' if path.is_dir() else 'missing'}")
             continue
         try:
-            views.append(test_transform(decode_image(path), image_size))
+            views.append(test_transform(decode_image(path), clip.image_size, clip.resizing))
         except AtlasError as error:
             damaged.append(error.what.removeprefix("image "))
     if damaged:

@@ -6,6 +6,7 @@ What these functions let pass is looked at again where the towers are extracted;
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from atlas_core.errors import AtlasError
@@ -49,12 +50,19 @@ def check_text_tower(name: str, config: Mapping[str, Any]) -> None:
             fix="choose another open_clip model, such as 'ViT-B-16-quickgelu' (`atlas doctor --backbone all` lists"
             " them); no method works with this one",
         )
+    tokenizer = text.get("hf_tokenizer_name")
     if text.get("no_causal_mask") or text.get("embed_cls"):
         raise unsupported(TEXT_TOWER, "no causal mask, or an appended class token")
     if (pool := text.get("pool_type", "argmax")) not in ("argmax", "eos"):
         raise unsupported(TEXT_TOWER, f"the pooling {pool!r} (its features are not the end token's)")
     if _custom_blocks(text):
         raise unsupported(TEXT_TOWER, "blocks of type CustomResidualAttentionBlock")
+    if tokenizer and find_spec("transformers") is None:
+        raise AtlasError(
+            f"backbone {name!r} has the tokenizer {tokenizer!r}, which is read by the package transformers",
+            expected="transformers, which is not installed",
+            fix="install it (pip install transformers), or choose a model with CLIP's own tokenizer",
+        )
 
 
 def check_image_tower(config: Mapping[str, Any]) -> None:

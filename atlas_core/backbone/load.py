@@ -11,6 +11,7 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from open_clip.tokenizer import HFTokenizer
 from torch import nn
 
 from atlas_core.backbone.architecture import check_text_tower
@@ -115,7 +116,7 @@ def _tokenizer(name: str, config: dict[str, Any]) -> Tokenizer:
         )
         return simple
     try:
-        tokenizer: Tokenizer = open_clip.HFTokenizer(
+        tokenizer: Tokenizer = HFTokenizer(
             source,
             context_length=context_length,
             tokenizer_mode=text.get("tokenizer_mode"),
@@ -127,7 +128,20 @@ def _tokenizer(name: str, config: dict[str, Any]) -> Tokenizer:
             expected="a reachable Hugging Face hub, or the tokenizer in its cache",
             fix="fetch it where there is a network, or choose a model with CLIP's own tokenizer",
         ) from error
+    _check_placeholder(name, source, tokenizer)
     return tokenizer
+
+
+def _check_placeholder(name: str, source: str, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer that has not one token for each "X", which hold the places of context vectors."""
+    one, five = (tokenizer([" ".join("X" * count)]) for count in (1, 5))
+    lengths = [int((row != row[:, -1:]).sum()) for row in (one, five)]  # the rest is padding
+    if lengths[1] - lengths[0] != 4:
+        raise AtlasError(
+            f"the tokenizer {source!r} of backbone {name!r} takes the letter X apart",
+            expected="one token for it, as a context vector has its place",
+            fix="choose a model with CLIP's own tokenizer",
+        )
 
 
 def _download(cfg: BackboneConfig) -> Path:

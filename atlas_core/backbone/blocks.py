@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atlas_core.backbone.architecture import unsupported
+from atlas_core.backbone.tower_kinds import unsupported
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu"]
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atlas_core.backbone.architecture import IMAGE_TOWER, unsupported
 from atlas_core.backbone.image import ImageTower, extract_image_tower, forward
 from atlas_core.backbone.text import TextTower, build_layout, encode_prompts, extract_text_tower
 from atlas_core.backbone.text_layout import common_prefix
 from atlas_core.backbone.text_tower import embed_tokens, end_positions
+from atlas_core.backbone.tower_kinds import IMAGE_TOWER, unsupported
 from atlas_core.errors import AtlasError
 from atlas_core.features.resizing import STANDARD, Resizing
 

@@ -6,6 +6,7 @@ published weights of the same architecture do not agree, it is asked for. A wron
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,14 @@ from atlas_core.backbone.source import (
     model_config,
     tag_config,
     weights_file,
+    weights_sha256,
 )
 from atlas_core.errors import AtlasError
 from atlas_core.features.resizing import Resizing, parse_resizing
 
 _QUICK = "-quickgelu"
+# By which open_clip checks what it fetches (open_clip/pretrained.py, `download_pretrained_from_url`).
+_DIGEST = re.compile(r"/([0-9a-f]{64})/[^/]+$|-([0-9a-f]{8})\.\w+$")
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,12 @@ def _of_a_file(cfg: BackboneConfig, weights: Path, quick: bool, said: bool | Non
     published, evidence = list(_family(cfg.model)), file_evidence(weights)
     if evidence is not None and evidence.openai:
         published = [each for each in published if each.tag == "openai"] or published
+    elif copies := [each for each in published if each.is_copied_by(weights)]:
+        published = copies
     if said is None:
         said = _decided(cfg.model, weights, quick, published, evidence)
+    if evidence is not None and evidence.preprocessing is not None:
+        return Conventions(said, _pixels(f"the config beside {weights.name}", evidence.preprocessing))
     agreeing = [each for each in published if each.quick_gelu == said] or published
     readings: dict[Pixels, list[str]] = {}
     for each in agreeing or [_Published(cfg.model, "", {})]:
@@ -101,6 +109,8 @@ def _decided(
         raise _two_activations(model, weights, published)
     (trained,) = used
     said = f"weights file {weights.name} does not tell its activation, and all published weights of its architecture"
+    if all(each.is_copied_by(weights) for each in published) and published:
+        said = f"weights in {weights.name}, which is the published file of {published[0].tag!r},"
     otherwise = f"; or `backbone.activation: {_word(quick)}`, if yours were trained so"
     _check_activation(model, quick, trained, said, otherwise)
     return trained
@@ -117,6 +127,11 @@ class _Published:
     @property
     def quick_gelu(self) -> bool:
         return bool(self.contract.get("quick_gelu", False))
+
+    def is_copied_by(self, weights: Path) -> bool:
+        """Whether a file is the published one, by the part of its SHA-256 that stands in the published address."""
+        digest = _DIGEST.search(self.contract.get("url") or "")
+        return digest is not None and weights_sha256(weights).startswith(digest[1] or digest[2])
 
     @property
     def pixels(self) -> Pixels:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
-
-from atlas_core.backbone.architecture import check_text_tower
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.conventions import conventions
 from atlas_core.backbone.source import (
     check_has_weights,
-    file_stamp,
     is_config_file,
     known_tag,
     model_config,
     weights_file,
+    weights_sha256,
 )
+from atlas_core.backbone.tower_kinds import check_text_tower
 from atlas_core.features.resizing import STANDARD
-from atlas_core.hashing import file_sha256, sha256_of
+from atlas_core.hashing import sha256_of
 
 
 def backbone_identity(cfg: BackboneConfig) -> dict[str, str]:
@@ -46,12 +43,7 @@ def backbone_identity(cfg: BackboneConfig) -> dict[str, str]:
         identity["activation"] = "quick_gelu" if kept.quick_gelu else "gelu"
     weights = weights_file(cfg)
     if weights is not None:
-        identity["weights_sha256"] = _weights_sha256(*file_stamp(weights))
+        identity["weights_sha256"] = weights_sha256(weights)
     else:
         identity["pretrained"] = known_tag(cfg.model, cfg.pretrained)
     return identity
-
-
-@lru_cache(maxsize=16)
-def _weights_sha256(path: Path, size: int, mtime_ns: int) -> str:
-    return file_sha256(path)

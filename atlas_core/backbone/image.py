@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint as recompute
 
-from atlas_core.backbone.architecture import IMAGE_TOWER, unsupported
 from atlas_core.backbone.blocks import (
     Block,
     Norm,
@@ -24,6 +23,7 @@ from atlas_core.backbone.blocks import (
     layer_norm,
     qkv,
 )
+from atlas_core.backbone.tower_kinds import IMAGE_TOWER, unsupported
 
 _BlockFunction = Callable[[Block, Tensor], Tensor]
 

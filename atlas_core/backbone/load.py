@@ -14,7 +14,6 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from open_clip.tokenizer import HFTokenizer
 from torch import nn
 
-from atlas_core.backbone.architecture import check_text_tower
 from atlas_core.backbone.clip import FrozenClip, Tokenizer, freeze
 from atlas_core.backbone.config import BackboneConfig, Precision
 from atlas_core.backbone.conventions import Conventions, conventions
@@ -29,6 +28,7 @@ from atlas_core.backbone.source import (
     weights_file,
 )
 from atlas_core.backbone.text_tower import extract_text_tower
+from atlas_core.backbone.tower_kinds import check_text_tower
 from atlas_core.backbone.weights import load_weights
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import sha256_of

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.known_models import known_models
 from atlas_core.errors import AtlasError
+from atlas_core.hashing import file_sha256
 from atlas_core.registry import unknown_name
 from atlas_core.resources import data_path
 
@@ -137,3 +139,13 @@ def file_stamp(path: Path) -> tuple[Path, int, int]:
             fix="correct `backbone.weights`",
         ) from error
     return path.resolve(), status.st_size, status.st_mtime_ns
+
+
+def weights_sha256(path: Path) -> str:
+    """SHA-256 of a weights file, computed once for its size and time."""
+    return _sha256(*file_stamp(path))
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    return file_sha256(path)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from atlas_core.backbone.architecture import check_image_tower, check_text_tower
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.conventions import conventions
 from atlas_core.backbone.known_models import known_models
+from atlas_core.backbone.tower_kinds import check_image_tower, check_text_tower
 from atlas_core.errors import AtlasError
 
 State = Literal["works", "features only", "refused"]

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atlas_core.backbone.architecture import TEXT_TOWER, unsupported
 from atlas_core.backbone.blocks import (
     Block,
     Norm,
@@ -21,6 +20,7 @@ from atlas_core.backbone.blocks import (
     layer_norm,
 )
 from atlas_core.backbone.text_blocks import TextBlock, for_text
+from atlas_core.backbone.tower_kinds import TEXT_TOWER, unsupported
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.conventions import conventions
 from atlas_core.backbone.identity import backbone_identity
+from atlas_core.backbone.known_models import known_models
 from atlas_core.backbone.load import load_backbone
 from atlas_core.backbone.source import OPENAI_MEAN
 from atlas_core.errors import AtlasError
@@ -172,6 +174,42 @@ def test_transformers_config_beside_its_weights_says_the_activation(
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(AtlasError, match="does not say whether"):
         conventions(BackboneConfig(model=right, weights=weights))
+
+
+@pytest.mark.parametrize("name", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
+def test_a_folder_of_the_hub_says_it_all(tmp_path: Path, name: str) -> None:
+    weights = tmp_path / name
+    state = {"positional_embedding": torch.zeros(1)}
+    save_file(state, weights) if name.endswith("safetensors") else torch.save(state, weights)
+    content = {
+        "model_cfg": small_config(quick_gelu=True),
+        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "interpolation": "bilinear", "resize_mode": "squash"},
+    }
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(content))
+    kept = conventions(BackboneConfig(model="ViT-L-14-quickgelu", weights=weights))
+    assert kept.quick_gelu
+    assert (kept.pixels.mean, kept.pixels.resizing) == ((0.5, 0.5, 0.5), Resizing("bilinear", "squash"))
+    with pytest.raises(AtlasError, match=r"open_clip_config\.json beside it"):
+        conventions(BackboneConfig(model="ViT-L-14", weights=weights))
+    other = weights.rename(tmp_path / f"mine{weights.suffix}")  # another file that happens to lie there
+    with pytest.raises(AtlasError, match="does not say whether"):
+        conventions(BackboneConfig(model="ViT-L-14-quickgelu", weights=other))
+
+
+@pytest.mark.parametrize("form", ["https://a.org/models/{}/ViT-L-14.pt", "https://a.org/vit_l_14-{:.8}.pt"])
+def test_a_published_file_is_known_by_its_hash(
+    plain: Make, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    digest = hashlib.sha256((weights := plain().weights).read_bytes()).hexdigest()  # type: ignore[union-attr]
+    assert weights is not None
+    known = known_models().model_copy(deep=True)
+    known.weights["ViT-L-14"]["laion2b_s32b_b82k"]["url"] = form.format(digest)
+    monkeypatch.setattr("atlas_core.backbone.conventions.known_models", lambda: known)
+    kept = conventions(plain(model="ViT-L-14"))
+    assert not kept.quick_gelu
+    assert kept.pixels.mean == (0.5, 0.5, 0.5)
+    with pytest.raises(AtlasError, match="published file of 'laion2b_s32b_b82k'"):
+        conventions(plain(model="ViT-L-14-quickgelu"))
 
 
 def test_the_way_that_images_are_resized_is_part_of_the_identity() -> None:

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from atlas_core.backbone import architecture, load
-from atlas_core.backbone.architecture import check_image_tower, check_text_tower
+from atlas_core.backbone import load, tower_kinds
 from atlas_core.backbone.clip import freeze
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.identity import backbone_identity
@@ -25,6 +24,7 @@ from atlas_core.backbone.known_models import known_models
 from atlas_core.backbone.load import build_model, load_backbone
 from atlas_core.backbone.supported import Support, published_support, support, support_table
 from atlas_core.backbone.text import extract_text_tower
+from atlas_core.backbone.tower_kinds import check_image_tower, check_text_tower
 from atlas_core.cli import app
 from atlas_core.errors import AtlasError
 from tests.small_clip import MEAN, STD
@@ -35,7 +35,7 @@ META = torch.device("meta")
 
 @pytest.fixture(autouse=True)
 def without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(architecture, "find_spec", lambda name: None)
+    monkeypatch.setattr(tower_kinds, "find_spec", lambda name: None)
 
 
 def passes(check: Callable[[], object]) -> bool:
@@ -48,7 +48,7 @@ def passes(check: Callable[[], object]) -> bool:
 
 def test_configs_tell_what_built_models_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of open_clip's architectures, built without memory."""
-    monkeypatch.setattr(architecture, "find_spec", lambda name: SimpleNamespace())
+    monkeypatch.setattr(tower_kinds, "find_spec", lambda name: SimpleNamespace())
     for name, config in known_models().configs.items():
         told = passes(lambda name=name, config=config: check_text_tower(name, config))  # type: ignore[misc]
         if not told and passes(lambda name=name, config=config: _built(name, config)):  # type: ignore[misc]

@@ -38,10 +38,13 @@ def model_config(model: str) -> dict[str, Any]:
 
 
 def backbone_label(cfg: BackboneConfig) -> str:
-    """A configuration's name in tables: "demo", "ViT-B-16-quickgelu/openai", "ViT-B-32/my_weights"."""
+    """A configuration's name in tables: "demo", "ViT-B-16-quickgelu/openai", "ViT-B-32/my_weights/gelu"."""
     model = Path(cfg.model).stem if is_config_file(cfg.model) else cfg.model
     weights = cfg.weights.stem if cfg.weights is not None else "" if cfg.model == DEMO else cfg.pretrained
-    return f"{model}/{weights}" if weights else model
+    # What was said of a file makes other features of it.
+    said = [] if cfg.weights is None else [cfg.pretrained]
+    said.append(None if cfg.activation == "auto" else cfg.activation)
+    return "/".join(each for each in (model, weights, *said) if each)
 
 
 def input_size(model: str) -> int:

@@ -19,7 +19,7 @@ from atlas_core.backbone.conventions import conventions
 from atlas_core.backbone.identity import backbone_identity
 from atlas_core.backbone.known_models import known_models
 from atlas_core.backbone.load import load_backbone
-from atlas_core.backbone.source import OPENAI_MEAN
+from atlas_core.backbone.source import OPENAI_MEAN, backbone_label
 from atlas_core.errors import AtlasError
 from atlas_core.features.resizing import STANDARD, Resizing
 from tests.small_clip import random_openai_state_dict, small_clip, small_config, small_open_clip
@@ -234,6 +234,13 @@ def test_a_config_file_may_say_how_images_are_resized(tmp_path: Path) -> None:
     clip = load_backbone(cfg)
     assert (clip.resizing, clip.std) == (Resizing("bilinear", "longest", 9), (0.5, 0.5, 0.5))
     assert backbone_identity(cfg)["pixels"].endswith("bilinear longest fill 9")
+
+
+def test_what_is_said_of_a_file_stands_in_the_backbones_name(plain: Make) -> None:
+    assert backbone_label(BackboneConfig()) == "ViT-B-16-quickgelu/openai"
+    assert backbone_label(plain()) == "ViT-B-16-quickgelu/ViT-B-16"
+    assert backbone_label(plain(activation="gelu")) == "ViT-B-16-quickgelu/ViT-B-16/gelu"
+    assert backbone_label(plain(pretrained="openai")) == "ViT-B-16-quickgelu/ViT-B-16/openai"
 
 
 def test_a_configuration_survives_being_written_and_read() -> None:

@@ -19,8 +19,8 @@ class BackboneConfig(BaseModel):
             tag's conventions (activation, normalisation and resizing of pixels), as a copy of it or weights trained
             on from there do. Not used with a config file.
         weights: A local file to load instead: `.safetensors`, or a state dict in `.pt`, `.pth` or `.bin`.
-        activation: What the weights were trained with; "auto" takes it from the tag, the config file or the weights
-            file, and asks where none of them tells.
+        activation: What weights from a file were trained with; "auto" takes it from the tag, the config file or the
+            weights file, and asks where none of them tells.
         precision: Number format of weights and activations. bf16 and fp16 need hardware that has them.
         compile: Run the image tower's blocks through `torch.compile` (it needs a C++ compiler, and a minute at the
             first step). Part of the key where it is set: fused operations round differently.

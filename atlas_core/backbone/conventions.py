@@ -71,8 +71,16 @@ def conventions(cfg: BackboneConfig) -> Conventions:
         return Conventions(quick if said is None else said, _pixels(cfg.model, preprocessing))
     if cfg.weights is None or cfg.pretrained is not None:
         tag = _tag(cfg)
-        _check_activation(cfg.model, quick if said is None else said, tag.quick_gelu, f"weights {tag.tag!r}")
-        return Conventions(tag.quick_gelu, tag.pixels)
+        if said is None or cfg.weights is None:
+            _check_activation(cfg.model, quick, tag.quick_gelu, f"weights {tag.tag!r}")
+        if cfg.weights is None and said not in (None, quick):
+            raise AtlasError(
+                f"`backbone.activation: {cfg.activation}`, but weights {tag.tag!r} were trained"
+                f" {_with(quick)} QuickGELU",
+                expected="an answer about weights from a file",
+                fix="leave `backbone.activation` out",
+            )
+        return Conventions(quick if said is None else said, tag.pixels)
     return _of_a_file(cfg, cfg.weights, quick, said)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from open_clip.convert import convert_state_dict
+from open_clip.factory import load_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from atlas_core.backbone.tensor_names import OPENAI_ENTRIES, plain_name
@@ -60,6 +61,31 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return _tensors(path, content)
 
 
+def under_open_clips_names(path: Path) -> dict[str, Tensor]:
+    """`read_state_dict`, with the names of transformers' CLIP translated into open_clip's."""
+    state = read_state_dict(path)
+    return from_transformers(path.name, state) if is_transformers_clip(state) else state
+
+
+def is_read_by_open_clip(path: Path) -> bool:
+    """Whether open_clip itself finds the same weights in a file: it knows fewer forms."""
+    try:
+        state = load_state_dict(str(path))
+        return bool(state.keys() == under_open_clips_names(path).keys())
+    except Exception:  # whatever a form that it does not know leads to
+        return False
+
+
+def write_for_open_clip(source: str, target: str) -> None:
+    """Write a weights file under open_clip's names, as `.safetensors`.
+
+    Raises:
+        AtlasError: The source cannot be read.
+    """
+    state = under_open_clips_names(Path(source))
+    save_file({name: value.clone().contiguous() for name, value in state.items()}, target)
+
+
 def load_weights(model: nn.Module, path: Path) -> None:
     """Put a weights file into a float32 open_clip model; every weight must be there and fit.
 
@@ -68,10 +94,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     Raises:
         AtlasError: The file is unreadable, or its tensors belong to another architecture.
     """
-    state: dict[str, Tensor] = read_state_dict(path)
-    if is_transformers_clip(state):
-        state = from_transformers(path.name, state)
-    state = convert_state_dict(model, state)
+    state: dict[str, Tensor] = convert_state_dict(model, under_open_clips_names(path))
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     expected = model.state_dict()

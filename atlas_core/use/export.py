@@ -16,7 +16,8 @@ from torch import Tensor
 from atlas_core.backbone.clip import FrozenClip, normalise
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.conventions import conventions
-from atlas_core.backbone.source import backbone_label, model_config
+from atlas_core.backbone.source import backbone_label, model_config, weights_file
+from atlas_core.backbone.weights import is_read_by_open_clip
 from atlas_core.errors import AtlasError
 from atlas_core.methods.base import PromptMethod
 from atlas_core.stages.run_id import run_id
@@ -122,6 +123,7 @@ def export_config(
     """What `config.json` says: the run, its backbone for open_clip, and how pixels become probabilities."""
     # One that open_clip has under no name: a config file's, or a named one with the other activation.
     own_architecture = not run.identity.keys().isdisjoint(("model_sha256", "activation"))
+    weights = weights_file(backbone)
     label = backbone_label(backbone).replace("/", "-")
     name = f"atlas-{label}" if own_architecture else backbone.model
     fields = (
@@ -155,6 +157,7 @@ def export_config(
             "pretrained": run.identity.get("pretrained"),
             "architecture": f"{name}.json" if own_architecture else None,
             "weights_sha256": run.identity.get("weights_sha256"),
+            "reads_weights": weights is None or is_read_by_open_clip(weights),
         },
         "backbone": {"label": backbone_label(backbone), **run.identity},
     }

@@ -6,6 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# FILE is the backbone's weights file.
+_REWRITE = (
+    'python -c "import sys; from atlas_core.backbone.weights import write_for_open_clip;'
+    ' write_for_open_clip(*sys.argv[1:])" FILE WEIGHTS.safetensors'
+)
 _MEASURES = ("accuracy", "macro_f1", "top5", "ece", "nll")
 
 
@@ -62,6 +67,9 @@ def _with_open_clip(config: Mapping[str, Any]) -> str:
     if not at["pretrained"]:
         argument = " WEIGHTS"
         note = f"\nWEIGHTS is the backbone's weights file (SHA-256 `{at['weights_sha256']}`), which is not in here.\n"
+        if not at["reads_weights"]:
+            note += "open_clip does not read it as it is. Where ATLaS is installed, write WEIGHTS with\n\n"
+            note += f"    {_REWRITE}\n"
     return f"""## With open_clip alone
 
 The class features do not depend on the image, so nothing else is needed. Inside this folder

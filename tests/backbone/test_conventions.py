@@ -70,6 +70,20 @@ def test_the_answer_decides_whatever_the_models_name(plain: Make, model: str, ac
     assert backbone_identity(cfg).get("activation") == (activation if differs else None)
 
 
+def test_a_tag_and_an_answer_about_a_file_are_both_heard(plain: Make) -> None:
+    kept = conventions(plain(model="ViT-L-14", pretrained="laion2b_s32b_b82k", activation="quick_gelu"))
+    assert kept.quick_gelu
+    assert kept.pixels.mean == (0.5, 0.5, 0.5)
+
+
+def test_an_answer_cannot_change_published_weights() -> None:
+    with pytest.raises(AtlasError, match=r"leave `backbone\.activation` out"):
+        conventions(BackboneConfig(activation="gelu"))
+    with pytest.raises(AtlasError, match="unlike model 'ViT-B-16'"):
+        conventions(BackboneConfig(model="ViT-B-16", activation="quick_gelu"))
+    assert conventions(BackboneConfig(activation="quick_gelu")) == conventions(BackboneConfig())
+
+
 def test_a_files_tag_answers_every_question(plain: Make) -> None:
     kept = conventions(plain(model="ViT-L-14", pretrained="laion2b-s32b-b82k"))
     assert not kept.quick_gelu

@@ -31,7 +31,8 @@ from safetensors.torch import load_file
 
 config, text = json.load(open("config.json", encoding="utf-8")), load_file("classes.safetensors")["normalised"]
 {own}model = open_clip.create_model("{at["model"]}", pretrained={weights}).eval()
-preprocess = image_transform_v2(PreprocessCfg(**config["preprocess"]), is_train=False)
+seen_as = {{name: config[name] for name in ("mean", "std", "interpolation", "resize_mode", "fill_color")}}
+preprocess = image_transform_v2(PreprocessCfg(size=config["image_size"], **seen_as), is_train=False)
 pixels = preprocess(Image.open(sys.argv[1]).convert("RGB"))[None]
 with torch.no_grad():
     logits = config["logit_scale"] * model.encode_image(pixels, normalize=True) @ text.T

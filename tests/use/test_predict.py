@@ -45,7 +45,7 @@ def test_probabilities_are_those_that_the_study_stored(
     names = pq.read_table(folder / "classes.parquet")["class_name"].to_pylist()
     clip = load_backbone(backbone_of(run, store))
     method = load_trained(run, clip, None if subset == "base" else names)
-    views = read_images([world.home / "data" / "ponds" / row["item"] for row in rows], clip)
+    views = read_images([world.home / "data" / "ponds" / row["item"] for row in rows], clip.image_size)
     found = class_probabilities(method, clip, views)
     for row, probabilities in zip(rows, found, strict=True):
         assert float(probabilities[row["label"]]) == pytest.approx(row["label_probability"], abs=1e-4)

@@ -16,7 +16,8 @@ OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 # A pickled file without a zip around it begins with three pickles that are no content (torch.serialization).
 _PICKLES = 4
-_LONGEST_HEADER = 100_000_000  # of safetensors' own reader
+# Bytes of names: safetensors' own reader takes no more.
+_LONGEST_HEADER = 100_000_000
 
 
 def plain_name(name: str) -> str:
@@ -35,8 +36,8 @@ def tensor_names(path: Path) -> frozenset[str]:
     read = _safetensors_names if path.suffix == ".safetensors" else _pickled_words
     try:
         return frozenset(plain_name(name) for name in read(path))
-    # What damaged files are answered with; pickletools raises ValueError for all that it does not understand.
-    except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile):
+    # Damage is answered with many kinds (BadZipFile, zlib.error, RecursionError, …), by those who load it as well.
+    except Exception:
         return frozenset()
 
 
@@ -56,7 +57,7 @@ def _pickled_words(path: Path) -> Iterator[str]:
         return
     with zipfile.ZipFile(path) as archive:
         for entry in archive.namelist():
-            if entry.endswith("/data.pkl"):
+            if entry.endswith("/data.pkl") and archive.getinfo(entry).file_size <= _LONGEST_HEADER:
                 with archive.open(entry) as file:
                     yield from _words(file)
 

@@ -177,8 +177,10 @@ def test_a_pickled_model_is_refused_and_the_advice_converts_it(tmp_path: Path, o
 
 BUILD_OF_A_NUMBER = b"\x80\x02K\x01}b."  # the unpickler's answer is its advice in bold, then the reason
 
+A_NUMBER = (1).to_bytes(8, "little") + b"5"  # in the place of a safetensors header
 
-@pytest.mark.parametrize("content", [BUILD_OF_A_NUMBER, b"PK\x03\x04", b"{}", b"", b"hello" * 9])
+
+@pytest.mark.parametrize("content", [BUILD_OF_A_NUMBER, b"PK\x03\x04", b"{}", b"", b"hello" * 9, A_NUMBER])
 @pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
 def test_damaged_files_are_told_in_words_that_print(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)

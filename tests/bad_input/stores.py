@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from atlas_core.plan.execution import run_study
+from atlas_core.plan.session import run_study
 from atlas_core.store import Store
 from tests.bad_input.table import Ended, Ground, accepted, contents, refused, refused_each
 
@@ -83,6 +83,13 @@ def _publish(ground: Ground) -> None:
 def a_study_record_that_is_damaged(ground: Ground) -> Ended:
     (ground.store.root / ".studies" / "tiny.json").write_text('{"name": "tiny"')
     return ground.atlas("why", "coop one_hot seed1")
+
+
+@refused("record")
+def a_record_of_results_that_is_damaged(ground: Ground) -> Ended:
+    (record,) = (ground.store.root / ".results").iterdir()
+    record.write_text('{"study": "tiny"')
+    return ground.atlas("sql", "SELECT 1")
 
 
 def _manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[Ground], None]:

@@ -14,8 +14,8 @@ from atlas_core.hashing import artifact_key
 from atlas_core.operations.garbage import Needed, Piece, garbage, needed_by, remove
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
-from atlas_core.plan.execution import run_study
 from atlas_core.plan.resolve import Resolver
+from atlas_core.plan.session import run_study
 from atlas_core.presets import validate_study
 from atlas_core.results.current import current_aggregates
 from atlas_core.store import Store
@@ -138,6 +138,21 @@ def test_what_is_made_while_the_studies_are_asked_is_kept(world: TinyWorld) -> N
     needed = needed_by([world.study()], world.placement)
     world.run(seeds=[2])
     assert not any("seed2" in piece.name for piece in garbage(store_of(world), needed))
+
+
+def test_the_results_that_a_study_went_back_to_are_kept_and_younger_ones_are_not(world: TinyWorld) -> None:
+    (first,) = (each.key for each in store_of(world).manifests("aggregate") if each.name == "aggregate/tiny")
+    world.run(seeds=[2])
+    (second,) = (
+        each.key
+        for each in store_of(world).manifests("aggregate")
+        if each.name == "aggregate/tiny" and each.key != first
+    )
+    for seeds, kept, lost in (([2], second, first), ([1], first, second)):
+        world.run(seeds=seeds)
+        folders = {piece.path.name for piece in garbage(store_of(world), needed_by([], world.placement))}
+        assert lost in folders
+        assert kept not in folders
 
 
 @pytest.fixture

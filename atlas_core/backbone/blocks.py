@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atlas_core.backbone.precision import HALF
-from atlas_core.errors import AtlasError
+from atlas_core.backbone.tower_kinds import unsupported
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu"]
 
@@ -118,16 +118,6 @@ def extract_block(module: Any, dtype: torch.dtype, device: torch.device, where: 
         proj_weight=take(mlp.c_proj.weight, 1.0 / folded),
         proj_bias=take(mlp.c_proj.bias),
         scale_2=_layer_scale(module.ls_2, dtype, device, where),
-    )
-
-
-def unsupported(where: str, found: str) -> AtlasError:
-    """The error for an architecture that the functional towers do not cover."""
-    return AtlasError(
-        f"{where} has {found}, which is not supported",
-        expected="open_clip's standard pre-norm transformer blocks (as in the OpenAI and LAION ViT models)",
-        fix="choose another open_clip model. An unsupported image tower still serves every method that"
-        " leaves it unprompted; an unsupported text tower serves no method",
     )
 
 

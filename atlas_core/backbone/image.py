@@ -23,11 +23,10 @@ from atlas_core.backbone.blocks import (
     in_dtype,
     layer_norm,
     qkv,
-    unsupported,
 )
 from atlas_core.backbone.precision import GradientScale, asked_dtype, wide
+from atlas_core.backbone.tower_kinds import IMAGE_TOWER, unsupported
 
-_WHERE = "the image tower"
 _BlockFunction = Callable[[Block, Tensor], Tensor]
 
 
@@ -90,13 +89,13 @@ def extract_image_tower(visual: Any, dtype: torch.dtype, device: torch.device) -
     from open_clip.transformer import Transformer, VisionTransformer
 
     if type(visual) is not VisionTransformer or type(visual.transformer) is not Transformer:
-        raise unsupported(_WHERE, f"the type {type(visual).__name__}")
+        raise unsupported(IMAGE_TOWER, f"the type {type(visual).__name__}")
     if visual.attn_pool is not None or visual.pool_type != "tok":
-        raise unsupported(_WHERE, "a pooling other than the class token")
+        raise unsupported(IMAGE_TOWER, "a pooling other than the class token")
     if visual.image_size[0] != visual.image_size[1]:
-        raise unsupported(_WHERE, f"images of {visual.image_size[0]} × {visual.image_size[1]} pixels")
+        raise unsupported(IMAGE_TOWER, f"images of {visual.image_size[0]} × {visual.image_size[1]} pixels")
     no_norm = isinstance(visual.ln_pre, nn.Identity)
-    blocks = tuple(extract_block(each, dtype, device, _WHERE) for each in visual.transformer.resblocks)
+    blocks = tuple(extract_block(each, dtype, device, IMAGE_TOWER) for each in visual.transformer.resblocks)
     return ImageTower(
         width=visual.positional_embedding.shape[1],
         layers=len(blocks),
@@ -105,9 +104,9 @@ def extract_image_tower(visual: Any, dtype: torch.dtype, device: torch.device) -
         patch_weight=frozen(visual.conv1.weight, dtype, device),
         class_embedding=frozen(visual.class_embedding, dtype, device),
         positional=frozen(visual.positional_embedding, dtype, device),
-        norm_pre=None if no_norm else extract_norm(visual.ln_pre, dtype, device, _WHERE),
+        norm_pre=None if no_norm else extract_norm(visual.ln_pre, dtype, device, IMAGE_TOWER),
         blocks=blocks,
-        norm_post=extract_norm(visual.ln_post, dtype, device, _WHERE),
+        norm_post=extract_norm(visual.ln_post, dtype, device, IMAGE_TOWER),
         projection=None if visual.proj is None else frozen(visual.proj, dtype, device),
     )
 

@@ -19,12 +19,10 @@ from atlas_core.backbone.blocks import (
     frozen,
     in_dtype,
     layer_norm,
-    unsupported,
 )
 from atlas_core.backbone.precision import asked_dtype, wide
 from atlas_core.backbone.text_blocks import TextBlock, for_text
-
-_WHERE = "the text tower"
+from atlas_core.backbone.tower_kinds import TEXT_TOWER, unsupported
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +86,13 @@ def extract_text_tower(model: Any, dtype: torch.dtype, device: torch.device) -> 
 
     text, pool_type, eos_id = _text_module(model)
     if type(text.transformer) is not Transformer:
-        raise unsupported(_WHERE, f"a transformer of type {type(text.transformer).__name__}")
+        raise unsupported(TEXT_TOWER, f"a transformer of type {type(text.transformer).__name__}")
     if text.attn_mask is None or getattr(text, "cls_emb", None) is not None:
-        raise unsupported(_WHERE, "no causal mask, or an appended class token")
+        raise unsupported(TEXT_TOWER, "no causal mask, or an appended class token")
     if pool_type not in ("argmax", "eos"):
-        raise unsupported(_WHERE, f"the pooling {pool_type!r} (its features are not the end token's)")
+        raise unsupported(TEXT_TOWER, f"the pooling {pool_type!r} (its features are not the end token's)")
     projection, bias = _projection(text.text_projection)
-    blocks = tuple(extract_block(each, dtype, device, _WHERE) for each in text.transformer.resblocks)
+    blocks = tuple(extract_block(each, dtype, device, TEXT_TOWER) for each in text.transformer.resblocks)
     return TextTower(
         width=text.positional_embedding.shape[1],
         layers=len(blocks),
@@ -104,7 +102,7 @@ def extract_text_tower(model: Any, dtype: torch.dtype, device: torch.device) -> 
         positional=frozen(text.positional_embedding, dtype, device),
         blocks=blocks,
         text_blocks=tuple(for_text(each) for each in blocks),
-        norm_final=extract_norm(text.ln_final, dtype, device, _WHERE),
+        norm_final=extract_norm(text.ln_final, dtype, device, TEXT_TOWER),
         projection=None if projection is None else frozen(projection, dtype, device),
         projection_bias=None if bias is None else frozen(bias, dtype, device),
         eos_id=eos_id if pool_type == "eos" else None,
@@ -183,7 +181,7 @@ def _text_module(model: Any) -> tuple[Any, str, int]:
     if type(model) is CustomTextCLIP and type(model.text) is TextTransformer:
         return model.text, model.text.pool_type, model.text.eos_id
     inner = getattr(model, "text", model)
-    raise unsupported(_WHERE, f"the type {type(inner).__name__}")
+    raise unsupported(TEXT_TOWER, f"the type {type(inner).__name__}")
 
 
 def _projection(projection: Tensor | nn.Module | None) -> tuple[Tensor | None, Tensor | None]:
@@ -191,4 +189,4 @@ def _projection(projection: Tensor | nn.Module | None) -> tuple[Tensor | None, T
         return projection, None
     if isinstance(projection, nn.Linear):
         return projection.weight.T, projection.bias
-    raise unsupported(_WHERE, f"a projection of type {type(projection).__name__}")
+    raise unsupported(TEXT_TOWER, f"a projection of type {type(projection).__name__}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
 
-from atlas_core.backbone.source import backbone_identity, backbone_label, input_size
+from atlas_core.backbone.conventions import conventions
+from atlas_core.backbone.identity import backbone_identity
+from atlas_core.backbone.source import backbone_label, input_size
 from atlas_core.code.closure import Sources
 from atlas_core.config import MethodConfig, StudyConfig
 from atlas_core.datasets.catalogue import DatasetSpec, dataset_spec
 from atlas_core.datasets.readers.base import READERS
+from atlas_core.features.resizing import STANDARD
 from atlas_core.hashing import sha256_of
 from atlas_core.labels.base import SOURCES
 from atlas_core.labels.config import SupervisionConfig
@@ -168,8 +171,11 @@ class _Builder:
         index, spec = self._dataset(dataset)
         full = {"backbone": self.backbone, "dtype": self.study.views.dtype, **config}
         if stage == "pixels":
-            # Pixels depend on the model's input size alone.
+            # Pixels depend on the model's input size alone, and on how it has test images resized.
             full = {"image_size": self.image_size, **config}
+            resizing = conventions(self.study.backbone).pixels.resizing
+            if config["views"] == "test" and resizing != STANDARD:
+                full["resizing"] = asdict(resizing)
         if self.study.views.skip_damaged:
             full["skip_damaged"] = True
         return self._node(stage, f"{spec.name}/{label}", full, {"index": index}, self._at(index))

@@ -11,6 +11,7 @@ from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import SPLITS, DatasetIndex, Item, prompt_name
 from atlas_core.datasets.paths import check_relative, missing_files
 from atlas_core.errors import AtlasError
+from atlas_core.methods.class_names import alike_to_clip, equal_names
 from atlas_core.registry import Registry
 
 
@@ -116,13 +117,18 @@ def count_differences(spec: DatasetSpec, listing: Listing) -> tuple[str, ...]:
     )
 
 
-def distinct_names(spec: DatasetSpec, titles: Mapping[Any, str]) -> None:
+def distinct_names(
+    spec: DatasetSpec,
+    titles: Mapping[Any, str],
+    fix: str = "correct options.class_names, or merge the classes",
+) -> None:
     """Refuse classes of one's own data that would have the same prompt: no model could tell them apart.
 
     Published datasets are not asked: ImageNet's usual class names hold two pairs of equal ones.
 
     Raises:
-        AtlasError: Two classes have one name ("red_fox" and "red fox" are one).
+        AtlasError: Two classes have one name ("red_fox" and "red fox" are one), or names that are one to CLIP's
+            tokenizer ("Red Fox" and "red fox").
     """
     owner: dict[str, Any] = {}
     for value, title in titles.items():
@@ -131,8 +137,10 @@ def distinct_names(spec: DatasetSpec, titles: Mapping[Any, str]) -> None:
             raise AtlasError(
                 f"dataset {spec.name!r}: classes {str(other)!r} and {str(value)!r} have the same name {title!r}",
                 expected="a name of its own for each class",
-                fix="correct options.class_names, or merge the classes",
+                fix=fix,
             )
+    if groups := alike_to_clip(list(owner)):
+        raise equal_names(f"dataset {spec.name!r}", groups, fix)
 
 
 def name_some(names: list[str], most: int = 5) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import Item
-from atlas_core.datasets.readers.base import Listing
+from atlas_core.datasets.readers.base import Listing, distinct_names
 from atlas_core.errors import AtlasError
 
 INDEX_FILE = "index.json"
@@ -25,4 +25,5 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
     content = json.loads(path.read_text(encoding="utf-8"))
     names = tuple(content["class_names"])
     items = tuple(Item(p, label, names[label], split) for p, label, split in content["items"])
+    distinct_names(spec, dict(enumerate(names)), fix="rename or merge the classes where the files were made")
     return Listing(items, names)

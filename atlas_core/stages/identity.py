@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_COST = "says how a result is computed, which changes its time and memory, and the result by rounding alone"
 _PREPARED = "is read when the study is planned: what it asks for comes as the input `reference`"
 
 # Stage, or stage and method → field of the configuration ("options.text_chunk") or input ("inputs.fetch") → reason.
@@ -33,9 +32,6 @@ IDENTITY_ONLY: Mapping[str, Mapping[str, str]] = {
         "shots": "names the run in tables; its images are inputs",
         "supervision.name": "names the run in tables; source and period say what is trained",
         "supervision.temperature": "names the run in tables; the soft labels made with it are inputs",
-        "options.text_chunk": _COST,
-        "options.prediction_chunk": _COST,
-        "options.gradient_checkpointing": _COST,
     },
     "tune/prograd": {"options.ctx_init": "comes with CoOp's options; ProGrad starts from its template"},
     "tune/vpt": {"options.template": _PREPARED},

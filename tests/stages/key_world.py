@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
-from atlas_core.plan.execution import run_study
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -20,7 +19,7 @@ from atlas_core.backbone.load import load_backbone
 from atlas_core.errors import AtlasError
 from atlas_core.methods.registry import METHODS
 from atlas_core.plan.node import Node
-from atlas_core.plan.session import StudySession
+from atlas_core.plan.session import StudySession, run_study
 from atlas_core.stages.evaluate import test_logits as logits_of
 from atlas_core.stages.runtime import backbone_config
 from atlas_core.stages.stage import STAGES, StageContext
@@ -55,7 +54,7 @@ class KeyWorld:
     session: StudySession
 
     def __post_init__(self) -> None:
-        self.states = self.session.states()
+        self.states = self.session.scheduler.states
         self.outcomes: dict[str, Outcome] = {}
 
     def node(self, stage: str, *words: str) -> Node:
@@ -113,7 +112,10 @@ class KeyWorld:
 
     def at(self, node: Node, folder: str) -> dict[str, Any]:
         """Runtime settings that lead to another folder below the data root; none where it is empty."""
-        return {"spec": {**node.runtime["spec"], "folder": folder}} if folder else {}
+        if not folder:
+            return {}
+        spec = {**node.runtime["spec"], "folder": folder}
+        return {"spec": spec, "folder": str(self.world.placement.data_path / folder)}
 
 
 def changed(config: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

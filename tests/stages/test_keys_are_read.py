@@ -100,6 +100,11 @@ DATA = [
     Change(("evaluate", "maple", "seed1", "reef"), "inputs.pixels", ("pixels", "ponds", "test")),
     Change(("evaluate", "zero_shot", "reef"), "inputs.reference", ("text_features", "ponds", "own")),
     *(Change(("aggregate",), name, "other") for name in ("study", "protocol", "backbone")),
+    *(
+        # What each supervision and stand-in is called: every name another one.
+        Change(("aggregate",), name, lambda called: {key: f"other {value}" for key, value in called.items()})
+        for name in ("supervisions", "stand_ins")
+    ),
 ]
 RUNS = [
     Change(COOP, "method", "dept_coop"),
@@ -220,7 +225,8 @@ def test_a_changed_field_changes_what_the_stage_makes(study: KeyWorld, change: C
         other = {change.field.removeprefix("inputs."): study.node(*change.value)}
         after = study.outcome(node, change.given, other, runtime)
     else:
-        after = study.outcome(node, {**change.given, change.field: change.value}, runtime=runtime)
+        value = change.value(node.config[change.field]) if callable(change.value) else change.value
+        after = study.outcome(node, {**change.given, change.field: value}, runtime=runtime)
     assert after != before
     assert reason(node.stage, node.config.get("method", ""), change.field) is None, "it is named as unread"
 

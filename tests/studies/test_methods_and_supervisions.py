@@ -67,7 +67,7 @@ class Finished:
         session = run_study(study, placement, observer=self.observer)
         self.store = session.resolver.store
         self.graph: Graph = session.graph
-        self.states: dict[str, NodeState] = session.states()
+        self.states: dict[str, NodeState] = session.scheduler.states
 
     def folder(self, node: Node) -> Path:
         manifest = self.states[node.name].manifest

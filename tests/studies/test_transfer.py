@@ -10,14 +10,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
-from atlas_core.plan.execution import run_study
 from safetensors.torch import load_file
 
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.load import load_backbone
 from atlas_core.methods.registry import METHODS
 from atlas_core.plan.node import Node
-from atlas_core.plan.session import StudySession
+from atlas_core.plan.session import StudySession, run_study
 from atlas_core.stages.items_table import read_items
 from atlas_core.stages.pixel_reader import pixel_reader
 from tests.methods.slow_predictions import slow_prediction
@@ -67,7 +66,7 @@ class Finished:
     observer: RecordingObserver
 
     def folder(self, node: Node) -> Path:
-        manifest = self.session.states()[node.name].manifest
+        manifest = self.session.scheduler.states[node.name].manifest
         assert manifest is not None, f"{node.name} was not made"
         return self.session.resolver.store.path(manifest.stage, manifest.key)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from atlas_core.plan.execution import run_study
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,6 +20,7 @@ from atlas_core.labels.config import SupervisionConfig
 from atlas_core.labels.schedule import Supervisor
 from atlas_core.methods.base import PromptMethod
 from atlas_core.methods.registry import METHODS
+from atlas_core.plan.session import run_study
 from atlas_core.store import Store
 from atlas_core.training.loop import EpochCurve, Learner, Resumption, train
 from atlas_core.training.optimiser import build_optimiser

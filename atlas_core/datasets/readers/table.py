@@ -18,9 +18,10 @@ from typing import Any
 
 from atlas_core.datasets.automatic_split import completed_split
 from atlas_core.datasets.catalogue import DatasetSpec
+from atlas_core.datasets.class_names import distinct_names
 from atlas_core.datasets.items import Item, Split
 from atlas_core.datasets.paths import check_relative, join
-from atlas_core.datasets.readers.base import Listing, distinct_names
+from atlas_core.datasets.readers.base import Listing
 from atlas_core.errors import AtlasError
 
 _USUAL_COLUMNS: dict[str, tuple[str, ...]] = {

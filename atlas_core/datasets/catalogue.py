@@ -11,6 +11,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from atlas_core.datasets.description_yaml import read_description
 from atlas_core.datasets.paths import check_relative
 from atlas_core.errors import AtlasError
 from atlas_core.registry import unknown_name
@@ -225,7 +226,7 @@ def _load(path: Path) -> DatasetSpec:
 def _read(path: Path, mtime_ns: int, size: int) -> DatasetSpec:
     """A description's file, parsed once: every study names its datasets; time and size make edits noticed."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_description(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise AtlasError(
                 f"{path} is not a dataset description", expected="a YAML mapping with name, layout"

@@ -239,11 +239,10 @@ def _option(levels: Sequence[Level]) -> str:
 
 def _advice(spec: DatasetSpec, root: Path, levels: Sequence[Level]) -> str:
     """How to choose a reading, as a description that can be copied into a file."""
-    folder = root if spec.image_folder in ("", ".") else root.parent
     options = {key: value for key, value in spec.options.items() if key != "levels"}
     plain = "".join(f", {key}: {json.dumps(value)}" for key, value in options.items())
     return (
         f"write the one that is meant into a description, {spec.name}.yaml, and name that file as the dataset: "
-        f"{{name: {spec.name}, layout: image_folder, folder: {json.dumps(str(folder))}, "
+        f"{{name: {spec.name}, layout: image_folder, folder: {json.dumps(str(root))}, "
         f"options: {{levels: [{', '.join(levels)}]{plain}}}}}"
     )

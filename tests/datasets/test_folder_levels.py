@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from atlas_core.datasets.catalogue import DatasetSpec, dataset_spec
+from atlas_core.datasets.paths import IMAGE_ENDINGS
 from atlas_core.datasets.readers.base import Listing, read_listing
 from atlas_core.errors import AtlasError
+from atlas_core.features.images import decode_image
 from tests.datasets.miniatures import jpeg
 
 COLOURS = ("blue", "red")
@@ -253,3 +256,25 @@ def test_the_litter_of_desktop_systems_is_no_class(tmp_path: Path) -> None:
     touch(tmp_path, [f"{name}/{n}.jpg" for name in (*COLOURS, "@eaDir") for n in range(2)])
     (tmp_path / "__MACOSX").mkdir()
     assert read(tmp_path).class_names == COLOURS
+
+
+def test_every_picture_that_pillow_writes_and_reads_again_is_found(tmp_path: Path) -> None:
+    Image.init()
+    written = []
+    for ending, kind in Image.registered_extensions().items():
+        path = tmp_path / "red" / f"1{ending}"
+        path.parent.mkdir(exist_ok=True)
+        for mode in ("RGB", "L", "1", "P"):
+            try:
+                Image.new(mode, (32, 32)).save(path, kind)
+                decode_image(path)
+            except Exception:  # formats that Pillow cannot write, or reads with other programs alone
+                path.unlink(missing_ok=True)
+                continue
+            written.append(ending)
+            break
+    touch(tmp_path, ["blue/1.jpg", "blue/2.jpg"])
+    missed = set(written) - IMAGE_ENDINGS - {".blp"}  # the textures of a game
+    assert missed == set()
+    assert {".jpg", ".jfif", ".jpe", ".png", ".apng", ".tga", ".jp2", ".webp", ".pbm"} <= set(written)
+    assert len(read(tmp_path).items) == 2 + len(set(written) & IMAGE_ENDINGS)

@@ -33,6 +33,13 @@ def class_titles(spec: DatasetSpec, folder: Path, values: Sequence[Any]) -> tupl
         AtlasError: `options.class_names` names other classes or gives no name, WordNet ids have no names, or
             two classes have one.
     """
+    twice = [value for position, value in enumerate(values) if value in values[:position]]
+    if twice:
+        raise AtlasError(
+            f"dataset {spec.name!r}: two classes have the same name {str(twice[0])!r}",
+            expected="a name of its own for each class",
+            fix="correct the names, or merge the classes",
+        )
     given = _given_names(spec, values)
     titles = {value: given.get(str(value), str(value)) for value in values}
     source = "options.class_names" if given else ""

@@ -22,20 +22,13 @@ from atlas_core.datasets.class_names import distinct_names
 from atlas_core.datasets.items import Item, Split
 from atlas_core.datasets.paths import check_relative, join
 from atlas_core.datasets.readers.base import Listing
+from atlas_core.datasets.split_words import SPLIT_WORDS, split_word
 from atlas_core.errors import AtlasError
 
 _USUAL_COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "image", "image_path", "file", "filename", "file_name"),
     "class": ("class", "class_name", "label", "category"),
     "split": ("split",),
-}
-_SPLIT_NAMES: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
 }
 
 
@@ -65,14 +58,15 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
 
 
 def split_named(value: Any, path: Path) -> Split:
-    """The split that a cell or file name means.
+    """The split that a cell means.
 
     Raises:
         AtlasError: It is none of the usual words.
     """
-    if str(value).lower() not in _SPLIT_NAMES:
-        raise AtlasError(f"{path}: split {value!r}", expected=f"one of {', '.join(_SPLIT_NAMES)}")
-    return _SPLIT_NAMES[str(value).lower()]
+    split = split_word(str(value))
+    if split is None:
+        raise AtlasError(f"{path}: split {value!r}", expected=f"one of {', '.join(SPLIT_WORDS)}")
+    return split
 
 
 def sorted_classes(values: Iterable[Any]) -> list[Any]:

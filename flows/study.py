@@ -165,6 +165,8 @@ class LoggingObserver:
 
     def done(self, outcome: Outcome) -> None:
         self._left -= 1
+        for line in outcome.account.warnings if outcome.account else ():
+            self._log.warning(line)
         if isinstance(outcome, JobFailure):
             self._log.error("failed %s: %s", outcome.name, outcome.message)
         elif not outcome.cached:

@@ -6,6 +6,7 @@ import time
 from threading import Lock
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from atlas_core.plan.estimate import Costs, seconds_to_go
@@ -62,6 +63,8 @@ class ConsoleObserver:
     def done(self, outcome: Outcome) -> None:
         with self._lock:
             self._ended.add(outcome.name)
+            for line in outcome.account.warnings if outcome.account else ():
+                self.console.print(f"[yellow]note[/yellow] {escape(line)}", soft_wrap=True)
             if isinstance(outcome, JobFailure):
                 self._failed += 1
                 self.console.print(f"[red]failed[/red] {outcome.name}: {outcome.message}", soft_wrap=True)

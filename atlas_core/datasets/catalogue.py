@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -110,6 +111,7 @@ class DatasetSpec(_Model):
     """One catalogue entry (`data/catalogue/<name>.yaml`), or a user's own YAML of the same form.
 
     `class_name_source`, `homepage`, `paper` and `licence` are words for people, `counts` what was published.
+    `reference` is set when it is looked up: what a study or a command names it by.
     `folder` is relative to the data root; in a user's own file it may also be absolute, start with `~`, or
     start with `./` or `../`, which count from that file. `source.parquet` always counts from it.
     """
@@ -128,6 +130,7 @@ class DatasetSpec(_Model):
     paper: str = ""
     licence: str = ""
     counts: dict[str, int] = Field(default_factory=dict)
+    reference: str = ""
 
     @field_validator("templates")
     @classmethod
@@ -157,6 +160,11 @@ class DatasetSpec(_Model):
         coop = self.templates["coop"]
         return _TCP_CONTEXT + coop[coop.index("{}") :] if family == "tcp_prompt" else coop
 
+    @property
+    def known_as(self) -> str:
+        """What a command takes for this dataset, quoted for a shell."""
+        return shlex.quote(self.reference or self.name)
+
     def path(self, data_root: Path) -> Path:
         """The dataset's folder under a data root."""
         return data_root.expanduser() / Path(self.folder).expanduser()
@@ -184,6 +192,10 @@ def dataset_spec(name: str) -> DatasetSpec:
     Raises:
         AtlasError: Unknown name (with suggestions), or a file that does not describe a dataset.
     """
+    return _looked_up(name).model_copy(update={"reference": name})
+
+
+def _looked_up(name: str) -> DatasetSpec:
     layout, colon, folder = name.partition(":")
     if colon and layout in _OWN_LAYOUTS:
         return _own_data(layout, Path(folder).expanduser())

@@ -52,6 +52,14 @@ def class_titles(spec: DatasetSpec, folder: Path, values: Sequence[Any]) -> tupl
     return titles, source
 
 
+def sorted_classes(values: Iterable[Any]) -> list[Any]:
+    """The distinct values, numbers (also written as text) by value and else by text."""
+    distinct = set(values)
+    if all(str(value).isdecimal() for value in distinct):
+        return sorted(distinct, key=lambda value: int(str(value)))
+    return sorted(distinct, key=str)
+
+
 def _given_names(spec: DatasetSpec, values: Sequence[Any]) -> dict[str, str]:
     given: Any = spec.options.get("class_names", {})
     known = {str(value) for value in values}
@@ -110,7 +118,7 @@ def odd_names(names: Iterable[str]) -> tuple[Oddity, ...]:
     """What is odd about class names: a prompt with them says nothing of what is in the picture."""
     listed = list(names)
     kinds = {
-        "names-are-numbers": ("are bare numbers", _is_number),
+        "names-are-numbers": ("are bare numbers", is_number),
         "names-are-wordnet-ids": ("are WordNet ids", lambda name: bool(_WORDNET_ID.fullmatch(name))),
         "names-are-answers": (
             "say nothing of what is in the picture",
@@ -127,12 +135,13 @@ def odd_names(names: Iterable[str]) -> tuple[Oddity, ...]:
     return tuple(found)
 
 
-def _is_number(name: str) -> bool:
+def is_number(name: str) -> bool:
+    """Whether a text is a number and nothing else."""
     return bool(_NUMBER.fullmatch(name.strip()))
 
 
 def _is_code(name: str) -> bool:
     """Names of digits and marks, or a letter with digits ("c0", "A-17"): no word of two letters in them."""
-    if _is_number(name) or _WORDNET_ID.fullmatch(name):
+    if is_number(name) or _WORDNET_ID.fullmatch(name):
         return False
     return any(c.isdigit() for c in name) and not re.search(r"[^\W\d_]{2}", name)

@@ -13,11 +13,12 @@ from typing import Any
 
 from atlas_core.datasets.automatic_split import completed_split, split_reason
 from atlas_core.datasets.catalogue import DatasetSpec
+from atlas_core.datasets.class_names import sorted_classes
 from atlas_core.datasets.items import Split
 from atlas_core.datasets.parquet_layout import chosen_columns, declared_names, files_with_splits
 from atlas_core.datasets.readers.base import check_options
 from atlas_core.datasets.readers.hf_parquet import INDEX_FILE
-from atlas_core.datasets.readers.table import sorted_classes, split_named
+from atlas_core.datasets.table_file import split_named
 from atlas_core.errors import AtlasError
 
 _OPTIONS = ("columns", "configuration", "class_names", "fractions", "seed")

@@ -93,7 +93,7 @@ def folder_contents(folder: Path) -> FolderContents:
     try:
         for path, entry in _walk(folder):
             if entry is None:
-                folders.append(path.rstrip("/"))
+                folders += [path.rstrip("/")] if path else []  # not the folder itself
             elif not entry.is_file():
                 dead.append(path)
             elif is_image(entry.name):

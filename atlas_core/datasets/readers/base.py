@@ -59,7 +59,9 @@ def read_listing(spec: DatasetSpec, folder: Path) -> Listing:
         raise AtlasError(
             f"dataset {spec.name!r} is not at {folder}",
             expected=f"a folder in the layout {spec.layout!r}",
-            fix=f"`atlas datasets fetch {spec.name}`, or give the data root that has it",
+            fix=f"`atlas datasets fetch {spec.known_as}`, or give the data root that has it"
+            if spec.source
+            else "correct `folder` in its description, or give the data root that has it",
         )
     listing = READERS.get(spec.layout)(spec, folder)
     check_listing(spec, listing)
@@ -107,7 +109,8 @@ def _check_present(spec: DatasetSpec, folder: Path, listing: Listing) -> None:
         raise AtlasError(
             f"dataset {spec.name!r}: {len(missing)} of {len(listing.items)} images are missing "
             f"below {folder}: {name_some(missing)}",
-            fix=f"`atlas datasets verify {spec.name}` lists all, `atlas datasets fetch {spec.name}` helps",
+            fix=f"`atlas datasets verify {spec.known_as}` lists all"
+            + (f", `atlas datasets fetch {spec.known_as}` helps" if spec.source else "; put them there"),
         )
 
 

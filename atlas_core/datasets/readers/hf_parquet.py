@@ -22,7 +22,7 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
         raise AtlasError(
             f"dataset {spec.name!r} has no {path}",
             expected="the index written when the images were taken out of the Parquet files",
-            fix=f"`atlas datasets fetch {spec.name}`",
+            fix=f"`atlas datasets fetch {spec.known_as}`",
         )
     content = json.loads(path.read_text(encoding="utf-8"))
     declared = tuple(content["class_names"])

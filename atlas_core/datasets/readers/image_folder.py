@@ -8,19 +8,22 @@ follow the sorted class names. Without `test`, `val` is the test set, as is usua
 alone the split is automatic. A folder of images with a `metadata.jsonl` or `metadata.csv` in place of class folders
 (Hugging Face's "imagefolder") is read as the table that it is.
 Options: `levels`; `splits`, a mapping of folder to split; `class_names`, a mapping of class to name; `seed` and
-`fractions` of the automatic split; `columns` of a metadata file.
+`fractions` of the automatic split; `columns` of a metadata file; `classes`, "folders" or "metadata" where both are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from atlas_core.datasets.automatic_split import completed_split, split_reason
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.class_names import class_titles
+from atlas_core.datasets.class_names import class_titles, sorted_classes
 from atlas_core.datasets.folder_levels import FolderLevels, Folders, folder_levels
 from atlas_core.datasets.items import SPLITS, Item, Split
+from atlas_core.datasets.metadata_files import MetadataRows, metadata_rows, metadata_speaks
 from atlas_core.datasets.paths import FolderContents, folder_contents, is_image, join
 from atlas_core.datasets.readers.base import Listing, check_options, name_some
 from atlas_core.datasets.reading import (
@@ -35,7 +38,7 @@ from atlas_core.datasets.reading import (
 from atlas_core.datasets.split_words import split_word
 from atlas_core.errors import AtlasError
 
-_OPTIONS = ("levels", "splits", "class_names", "fractions", "seed", "columns")
+_OPTIONS = ("levels", "splits", "class_names", "fractions", "seed", "columns", "classes")
 
 
 def read(spec: DatasetSpec, folder: Path) -> Listing:
@@ -45,7 +48,10 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
     if not root.is_dir():
         raise AtlasError(f"dataset {spec.name!r} has no folder {root}", expected="a folder of class folders")
     contents = folder_contents(root)
-    if all("/" not in path for path in contents.folders) and not contents.folders:
+    metadata = metadata_rows(spec, root, contents)
+    if metadata is not None and metadata_speaks(spec, root, metadata, _by_folder(spec, root, contents)):
+        return _of_metadata(spec, folder, contents, metadata)
+    if not contents.folders:
         raise AtlasError(
             f"{root} holds no folders",
             expected="one folder a class, or train and test",
@@ -55,20 +61,59 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
     found = _placed(contents, tree)
     classes = sorted({name for _, name, _ in found})
     _check_complete(spec, contents, tree, classes)
+    why = _why(tree, spec)
+    reading = Reading(why, _left_out(spec, contents, tree), _oddities(contents, tree))
+    return _listing(spec, folder, found, classes, reading)
+
+
+def _of_metadata(
+    spec: DatasetSpec, folder: Path, contents: FolderContents, metadata: MetadataRows
+) -> Listing:
+    listed = {path for path, *_ in metadata.rows}
+    files = [path for path in contents.others if path not in metadata.files]
+    left_out = (
+        *ignored(
+            "images that no metadata file lists", [p for p in contents.images if p not in listed], odd=True
+        ),
+        *ignored_files(files, contents.dead_links),
+    )
+    why = f"classes from {first_few(metadata.files)}"
+    classes = sorted_classes(value for _, value, _ in metadata.rows)
+    return _listing(spec, folder, metadata.rows, classes, Reading(why, left_out), from_disk=False)
+
+
+def _listing(
+    spec: DatasetSpec,
+    folder: Path,
+    found: Sequence[tuple[str, Any, Split | None]],
+    classes: Sequence[Any],
+    reading: Reading,
+    *,
+    from_disk: bool = True,
+) -> Listing:
+    """A listing of (path, class, split) rows, by split and else in their order."""
     titles, names_from = class_titles(spec, folder, classes)
-    splits = completed_split([split for *_, split in found], [name for _, name, _ in found], spec.options)
+    given = [split for *_, split in found]
+    splits = completed_split(given, [name for _, name, _ in found], spec.options)
     label = {name: number for number, name in enumerate(classes)}
     items = [
         Item(join(spec.image_folder, path), label[name], titles[name], split)
         for (path, name, _), split in zip(found, splits, strict=True)
     ]
     items.sort(key=lambda item: SPLITS.index(item.split))
-    reading = Reading(
-        _why(tree, [split for *_, split in found], spec, names_from),
-        _left_out(spec, contents, tree),
-        _oddities(contents, tree),
-    )
-    return Listing(tuple(items), tuple(titles[name] for name in classes), from_disk=True, reading=reading)
+    named = f"; class names from {names_from}" if names_from else ""
+    why = f"{reading.why}; {split_reason(set(given), spec.options)}{named}"
+    names = tuple(titles[name] for name in classes)
+    return Listing(tuple(items), names, from_disk, replace(reading, why=why))
+
+
+def _by_folder(spec: DatasetSpec, root: Path, contents: FolderContents) -> dict[str, str]:
+    """Path → class by folders; nothing where the folders are no classes."""
+    try:
+        tree = folder_levels(spec, root, {_folders(path) for path in contents.images})
+    except AtlasError:
+        return {}
+    return {path: name for path, name, _ in _placed(contents, tree)}
 
 
 def _folders(path: str) -> Folders:
@@ -142,12 +187,11 @@ def _oddities(contents: FolderContents, tree: FolderLevels) -> tuple[Oddity, ...
     return tuple(found)
 
 
-def _why(tree: FolderLevels, given: list[Split | None], spec: DatasetSpec, names_from: str) -> str:
+def _why(tree: FolderLevels, spec: DatasetSpec) -> str:
     words = {"split": "splits", "group": "groups without a meaning", "class": "classes"}
     levels = " > ".join(
         f"{words[level]} ({first_few(tree.splits)})" if level == "split" else words[level]
         for level in tree.levels
     )
     chosen = "as options.levels says" if "levels" in spec.options else "the only reading of the folders"
-    named = f"; class names from {names_from}" if names_from else ""
-    return f"folders are {levels} ({chosen}); {split_reason(set(given), spec.options)}{named}"
+    return f"folders are {levels} ({chosen})"

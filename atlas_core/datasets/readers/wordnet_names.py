@@ -33,7 +33,7 @@ def read_wordnet_names(spec: DatasetSpec, folder: Path) -> dict[str, str]:
         raise AtlasError(
             f"dataset {spec.name!r} has no {_FILE}",
             expected=" or ".join(map(str, places)),
-            fix=f"`atlas datasets fetch {spec.name}` gets it",
+            fix=f"`atlas datasets fetch {spec.known_as}` gets it",
         )
     names: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

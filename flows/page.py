@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from uuid import UUID
 
@@ -23,6 +24,8 @@ from atlas_core.results.rendering import table_records
 from atlas_core.results.report.study import write_study_report
 from atlas_core.results.tables import build_table, table_names
 from atlas_core.stages.stage import Job
+from atlas_core.understanding.study import Understanding
+from atlas_core.understanding.text import understanding_lines
 
 _SHOW_EVERY_SECONDS = 5.0
 
@@ -43,6 +46,10 @@ class FlowPage:
         artifact = create_progress_artifact(progress=0.0, key=_key(session, "progress"), description=about)
         assert isinstance(artifact, UUID)
         self._artifact = artifact
+
+    def understood(self, understanding: Understanding) -> None:
+        level = logging.WARNING if understanding.oddities else logging.INFO
+        self._log.log(level, "\n".join(understanding_lines(understanding)))
 
     def cached(self, node: Node, manifest: Manifest) -> None:
         self._cached[node.stage] = self._cached.get(node.stage, 0) + 1

@@ -15,6 +15,8 @@ from atlas_core.plan.session import StudySession
 from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.stages.stage import STAGE_ORDER, Job
+from atlas_core.understanding.study import Understanding
+from atlas_core.understanding.text import understanding_lines
 
 # A terminal gets a moving bar; a log file gets a line now and then.
 _LOG_EVERY_SECONDS = 15.0
@@ -52,6 +54,9 @@ class ConsoleObserver:
             self._progress = Progress(*columns, console=self.console, transient=True)
             self._task = self._progress.add_task("", total=len(self._nodes))
             self._progress.start()
+
+    def understood(self, understanding: Understanding) -> None:
+        print_understanding(self.console, understanding)
 
     def queued(self, job: Job) -> None:
         """Nothing to show: it counts among those left."""
@@ -118,6 +123,13 @@ class ConsoleObserver:
             seconds = seconds_to_go(waiting, self._known_costs(), self.workers)
             self._guess = "" if seconds is None else f" · {readable_seconds(seconds)} to go"
         return self._guess
+
+
+def print_understanding(console: Console, understanding: Understanding) -> None:
+    """The block "what I understood", its oddities in colour."""
+    for line in understanding_lines(understanding):
+        style = "yellow" if line.lstrip().startswith("odd ") else None
+        console.print(line, style=style, soft_wrap=True, markup=False)
 
 
 def readable_seconds(seconds: float) -> str:

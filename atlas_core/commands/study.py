@@ -20,12 +20,13 @@ from atlas_core.commands.options import (
     SetOption,
     StackOption,
     StoreOption,
+    StrictOption,
     StudyArgument,
     WorkersOption,
     placement_from,
     studies_from,
 )
-from atlas_core.commands.progress import ConsoleObserver, readable_seconds
+from atlas_core.commands.progress import ConsoleObserver, print_understanding, readable_seconds
 from atlas_core.config import StudyConfig
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
@@ -40,6 +41,7 @@ from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.registry import unknown_name
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store
+from atlas_core.understanding.study import understand_study
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -58,9 +60,10 @@ def run(
     data_root: DataOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
     log_file: LogFileOption = None,
+    strict: StrictOption = False,
 ) -> None:
     """Run a study here, without a server: only what is stale or missing is made."""
-    placement = placement_from(home, store, data_root, workers, device, dask, stack)
+    placement = placement_from(home, store, data_root, workers, device, dask, stack, strict)
     shown = [] if quiet else [ConsoleObserver(err, workers=placement.workers)]
     for each in studies_from(study, preset, assignments):
         with logged_to(log_file, each.name, *shown) as observer:
@@ -114,8 +117,9 @@ def plan(
     home: HomeOption = None,
     store: StoreOption = None,
     data_root: DataOption = None,
+    strict: StrictOption = False,
 ) -> None:
-    """Say what a study would do: runs, what is cached, and an estimate of time and disk."""
+    """Say what a study would do: what was understood, runs, what is cached, an estimate of time and disk."""
     placement = placement_from(home, store, data_root, workers)
     costs = Costs.from_manifests(Store(placement.store_path).manifests())
     for each in studies_from(study, preset, assignments):
@@ -131,6 +135,10 @@ def plan(
         out.print(
             f"  {len(runs)} runs, {cached} of them cached; {len(waiting)} of {len(graph.nodes)} artifacts to make"
         )
+        understanding = understand_study(graph, states, placement)
+        print_understanding(out, understanding)
+        if strict:
+            understanding.check_strict()
         for line in short_trainings(graph):
             out.print(f"  [yellow]note[/yellow] {line}", soft_wrap=True)
         if waiting:

@@ -210,6 +210,11 @@ def _looked_up(name: str) -> DatasetSpec:
     return spec
 
 
+def is_own(spec: DatasetSpec) -> bool:
+    """Whether a dataset is somebody's own, read in a layout for such data, and not drawn by the project."""
+    return spec.layout in _OWN_LAYOUTS and not (spec.source and spec.source.generator)
+
+
 def _own_data(layout: str, path: Path) -> DatasetSpec:
     path = path.absolute()
     if not path.exists():

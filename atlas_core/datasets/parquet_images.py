@@ -48,6 +48,18 @@ def extraction_key(spec: DatasetSpec, source: Path) -> dict[str, Any]:
     return plain
 
 
+def is_taken_out(spec: DatasetSpec, folder: Path) -> bool:
+    """Whether `folder` has the images that the dataset's Parquet files hold now; yes for a dataset without such."""
+    if spec.source is None or spec.source.parquet is None:
+        return True
+    try:
+        made_from = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))["made_from"]
+    except (OSError, ValueError, KeyError):
+        return False
+    source = Path(spec.source.parquet).expanduser()
+    return not source.exists() or bool(made_from == extraction_key(spec, source))
+
+
 def parquet_files(source: Path) -> list[Path]:
     """The file itself, or all Parquet files below a folder, sorted.
 

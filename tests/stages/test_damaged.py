@@ -10,7 +10,7 @@ from rich.console import Console
 
 from atlas_core.commands.progress import ConsoleObserver
 from atlas_core.errors import AtlasError
-from atlas_core.plan.execution import run_study
+from atlas_core.plan.session import run_study
 from tests.tiny_study import TinyWorld, make_world
 
 

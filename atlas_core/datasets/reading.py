@@ -16,6 +16,7 @@ _SIDE = (
     ".tgz .py .ipynb .bib"
 )
 _SIDE_FILES = frozenset(_SIDE.split())
+_SIDE_NAMES = frozenset({"readme", "license", "licence", "copying", "changelog", "citation", "makefile"})
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ def first_few(names: Iterable[Any], most: int = 3) -> str:
 
 
 def is_side_file(path: str) -> bool:
-    """Whether a file's ending is one of those that usually lie beside images (.txt, .csv, .json, …)."""
-    return _ending(path) in _SIDE_FILES
+    """Whether a file is of a kind that usually lies beside images (README, .txt, .csv, .json, …)."""
+    return _ending(path) in _SIDE_FILES or PurePosixPath(path).name.casefold() in _SIDE_NAMES
 
 
 def _ending(path: str) -> str:

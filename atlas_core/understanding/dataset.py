@@ -123,7 +123,7 @@ def understand_dataset(spec: DatasetSpec, place: Path, facts: LayoutFacts) -> Da
             *reading.oddities,
             *(odd_names(facts.class_names) if is_own(spec) else ()),
             *(
-                Oddity("left-out", f"left out: {each.count} {each.what}")
+                Oddity("left-out", f"left out: {each.what}, {each.count}")
                 for each in reading.ignored
                 if each.odd
             ),

@@ -106,7 +106,7 @@ def _facts(
     kept = read_answer("layout", key, FACTS_FORM)
     if kept is not None:
         return kept
-    facts = _read(spec, place)
+    facts = _read(spec, place) if place.is_dir() else None
     if facts is None:
         return _of_artifact(store.path("index", key))
     keep_answer("layout", key, FACTS_FORM, facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atlas_core.datasets.reading import first_few
+from atlas_core.datasets.reading import Ignored, first_few
 from atlas_core.understanding.dataset import DatasetUnderstanding
 from atlas_core.understanding.study import Understanding
 
@@ -42,7 +42,8 @@ def _dataset_lines(dataset: DatasetUnderstanding) -> list[str]:
         _line("classes", f"{len(names):,}: {first_few(map(repr, names))}"),
         _line("images", images),
         _line("prompts", f"{dataset.template!r} gives {prompts}"),
-        *(_line("ignored", _ignored(each)) for each in _at_least_one(dataset)),
+        *(_line("ignored", _ignored(each)) for each in dataset.ignored),
+        *([] if dataset.ignored else [_line("ignored", "nothing")]),
         *(_line("published", each) for each in dataset.differences),
         *(
             _line("odd", each.text)
@@ -52,16 +53,9 @@ def _dataset_lines(dataset: DatasetUnderstanding) -> list[str]:
     ]
 
 
-def _at_least_one(dataset: DatasetUnderstanding) -> list[tuple[int, str, tuple[str, ...]]]:
-    return [(each.count, each.what, each.examples) for each in dataset.ignored] or [(0, "nothing", ())]
-
-
-def _ignored(entry: tuple[int, str, tuple[str, ...]]) -> str:
-    count, what, examples = entry
-    if not count:
-        return what
-    more = ", …" if count > len(examples) else ""
-    return f"{count:,} {what}: {', '.join(examples)}{more}"
+def _ignored(entry: Ignored) -> str:
+    more = ", …" if entry.count > len(entry.examples) else ""
+    return f"{entry.what}: {entry.count:,} ({', '.join(entry.examples)}{more})"
 
 
 def _line(name: str, text: str) -> str:

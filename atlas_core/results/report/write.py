@@ -73,6 +73,7 @@ def write_report(
     *,
     title: str = "ATLaS report",
     subtitle: str = "",
+    understood: Mapping[str, str] | None = None,
     extra_figures: Sequence[ReportFigure] = (),
 ) -> Path:
     """Write the report; it loads nothing from anywhere and every text in it is escaped.
@@ -83,6 +84,7 @@ def write_report(
         configuration: Name -> text (YAML) of each study.
         versions: Package -> version.
         whys: Run name or run id -> why the run is fresh, stale or missing, as lines of text.
+        understood: Name -> what was understood of each study, as lines of text.
         out_path: The HTML file; replaced in one step.
 
     Raises:
@@ -107,9 +109,12 @@ def write_report(
         plan=plan,
         plan_stages=stage_rows(plan),
         configuration=list(configuration.items()),
+        understood=list((understood or {}).items()),
         versions=list(versions.items()),
         footer="Made by atlas report. Nothing in this page is loaded from elsewhere.",
-        sections=_sections(bool(plan), bool(load_pairs(con)), bool(available_figures(con) or extra_figures)),
+        sections=_sections(
+            bool(plan), bool(load_pairs(con)), bool(available_figures(con) or extra_figures), bool(understood)
+        ),
     )
     _write(out_path, html)
     return out_path
@@ -119,9 +124,10 @@ def _asset(name: str) -> Markup:
     return Markup((_FOLDER / name).read_text(encoding="utf-8"))
 
 
-def _sections(plan: bool, verdicts: bool, figures: bool) -> list[tuple[str, str]]:
+def _sections(plan: bool, verdicts: bool, figures: bool, understood: bool) -> list[tuple[str, str]]:
     wanted = [
-        ("overview", "Overview", True), ("tables", "Tables", True), ("verdicts", "Verdicts", verdicts),
+        ("overview", "Overview", True), ("understood", "Understood", understood),
+        ("tables", "Tables", True), ("verdicts", "Verdicts", verdicts),
         ("figures", "Figures", figures), ("runs", "Runs", True), ("plan", "Plan and cache", plan),
         ("configuration", "Configuration", True),
     ]  # fmt: skip

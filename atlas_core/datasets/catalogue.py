@@ -219,6 +219,12 @@ def _own_data(layout: str, path: Path) -> DatasetSpec:
     path = path.absolute()
     if not path.exists():
         raise AtlasError(f"{layout} {path} does not exist", expected="a dataset of your own at that path")
+    if layout == "image_folder" and not path.is_dir():
+        raise AtlasError(
+            f"image_folder {path} is a file",
+            expected="a folder of class folders",
+            fix=f"for a table write table:{path}",
+        )
     title = path.name if path.is_dir() else path.stem
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in title)
     name = plain.lstrip("_.-") or "own_data"

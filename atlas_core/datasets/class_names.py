@@ -13,6 +13,9 @@ from atlas_core.datasets.reading import Oddity, first_few
 from atlas_core.errors import AtlasError
 
 _WORDNET_ID = re.compile(r"[nN]\d{8}")
+# "001.Black_footed_Albatross" and "n02085620-Chihuahua", as two well-known datasets call their folders.
+_NUMBERED = re.compile(r"([nN]\d{8}|\d+)[._ -]+[^\W\d]{2}")
+_CODE_WORD = re.compile(r"(class|label|category|cluster|group|folder|type|id)[._ -]*\d+", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 # What spreadsheets, YAML and programs write for "nothing" or for a yes-or-no question.
 _NOTHING = (
@@ -125,6 +128,10 @@ def odd_names(names: Iterable[str]) -> tuple[Oddity, ...]:
             lambda name: name.strip().casefold() in _SAYS_NOTHING,
         ),
         "names-are-codes": ("are codes without a word", _is_code),
+        "names-begin-with-numbers": (
+            "begin with a number or an id",
+            lambda name: bool(_NUMBERED.match(name)),
+        ),
     }
     found = []
     for kind, (what, holds) in kinds.items():
@@ -141,7 +148,9 @@ def is_number(name: str) -> bool:
 
 
 def _is_code(name: str) -> bool:
-    """Names of digits and marks, or a letter with digits ("c0", "A-17"): no word of two letters in them."""
+    """Digits with marks or single letters ("c0", "A-17"), or with a word for "class" ("class_3")."""
     if is_number(name) or _WORDNET_ID.fullmatch(name):
         return False
+    if _CODE_WORD.fullmatch(name):
+        return True
     return any(c.isdigit() for c in name) and not re.search(r"[^\W\d_]{2}", name)

@@ -58,9 +58,25 @@ def is_visible(name: str) -> bool:
 
 
 def sub_folders(folder: Path) -> list[str]:
-    """Names of the visible folders in a folder, sorted."""
+    """Names of the visible folders in a folder, sorted.
+
+    Raises:
+        AtlasError: One of them is a link that leads nowhere: leaving it out would leave out a class.
+    """
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if is_visible(entry.name) and entry.is_dir())
+        visible = [entry for entry in entries if is_visible(entry.name)]
+    dead = sorted(
+        entry.name
+        for entry in visible
+        if entry.is_symlink() and not os.path.exists(entry.path) and not os.path.splitext(entry.name)[1]
+    )
+    if dead:
+        raise AtlasError(
+            f"{folder} has links to folders that are not there: {', '.join(dead[:5])}",
+            expected="folders of images; a disk may not be mounted",
+            fix="bring the folders back, or remove the links",
+        )
+    return sorted(entry.name for entry in visible if entry.is_dir())
 
 
 @dataclass(frozen=True)
@@ -169,6 +185,14 @@ def listing_fingerprint(folder: Path) -> str:
         stamp = f"\0{entry.stat().st_size}\0{entry.stat().st_mtime_ns}" if entry and there else ""
         digest.update(f"{path}{stamp}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def unlisted_images(folder: Path, paths: Iterable[str]) -> list[str]:
+    """Images that lie in the same folders as the relative `paths`, and are none of them."""
+    listed = set(paths)
+    parents = sorted({path.rpartition("/")[0] for path in listed})
+    beside = (f"{parent}/{name}".lstrip("/") for parent in parents for name in _file_names(folder / parent))
+    return sorted(path for path in beside if path not in listed and is_image(path.rpartition("/")[2]))
 
 
 def missing_files(folder: Path, paths: Iterable[str]) -> list[str]:

@@ -211,6 +211,16 @@ def test_a_dead_link_to_a_class_is_an_error(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_a_dead_link_to_a_class_of_a_published_layout_is_an_error(tmp_path: Path) -> None:
+    touch(tmp_path, ["images/n01440764/1.jpg", "images/n01443537/1.jpg"])
+    (tmp_path / "classnames.txt").write_text("n01440764 tench\nn01443537 goldfish\nn01484850 shark\n")
+    spec = DatasetSpec(name="own", layout="imagenet_variant", folder=str(tmp_path), image_folder="images")
+    assert read_listing(spec, tmp_path).class_names == ("tench", "goldfish")
+    (tmp_path / "images" / "n01484850").symlink_to("unmounted")
+    with pytest.raises(AtlasError, match="links to folders that are not there: n01484850"):
+        read_listing(spec, tmp_path)
+
+
 @pytest.mark.parametrize("link", ["val", "train/yellow"])
 def test_a_dead_link_to_a_split_or_a_class_of_it_is_an_error(link: str, tmp_path: Path) -> None:
     touch(tmp_path, below(["train", "test"]))

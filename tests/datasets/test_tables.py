@@ -170,6 +170,19 @@ def test_a_table_without_a_header_is_told_so(birds: Path) -> None:
     assert len(read(written(birds, f"path,class\n{text}")).items) == 6
 
 
+def test_images_that_no_row_lists_are_counted(birds: Path) -> None:
+    (birds / "img/robin/more.jpg").write_bytes(jpeg())
+    (birds / "elsewhere.jpg").write_bytes(jpeg())
+    (only,) = read(written(birds, csv_text())).reading.ignored
+    assert (only.what, only.count, only.examples) == ("images that no row lists", 1, ("img/robin/more.jpg",))
+
+
+def test_a_table_is_no_image_folder(birds: Path) -> None:
+    table = written(birds, csv_text())
+    with pytest.raises(AtlasError, match=f"is a file.*write table:{table}"):
+        dataset_spec(f"image_folder:{table}")
+
+
 def test_two_columns_of_one_name_are_refused(birds: Path) -> None:
     with pytest.raises(AtlasError, match="two columns called 'class'"):
         read(written(birds, csv_text(header=("path", "class", "class"))))

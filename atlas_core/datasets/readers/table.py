@@ -18,9 +18,9 @@ from atlas_core.datasets.automatic_split import completed_split, split_reason
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.class_names import class_titles, sorted_classes
 from atlas_core.datasets.items import Item, Split
-from atlas_core.datasets.paths import check_relative, join
+from atlas_core.datasets.paths import check_relative, join, unlisted_images
 from atlas_core.datasets.readers.base import Listing, check_options
-from atlas_core.datasets.reading import Reading
+from atlas_core.datasets.reading import Reading, ignored
 from atlas_core.datasets.table_file import check_classes, choose_columns, read_columns, split_named
 from atlas_core.datasets.table_paths import find_paths
 from atlas_core.errors import AtlasError
@@ -53,7 +53,8 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
     named = f"; class names from {names_from}" if names_from else ""
     paths = f"; paths{found.how}" if found.how else ""
     why = f"{path.name}: {roles}{paths}; {split_reason(set(given), spec.options)}{named}"
-    return Listing(items, tuple(titles[value] for value in order), reading=Reading(why))
+    unlisted = ignored("images that no row lists", unlisted_images(folder, [item.path for item in items]))
+    return Listing(items, tuple(titles[value] for value in order), reading=Reading(why, unlisted))
 
 
 def _table_path(spec: DatasetSpec, folder: Path) -> Path:

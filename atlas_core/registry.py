@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -42,6 +43,10 @@ class Registry(Generic[T]):
 
     def register(self, name: str, *, summary: str = "") -> Callable[[T], T]:
         """Return a decorator that adds an object under `name` (replacing an earlier one of that name)."""
+
+        frame = inspect.currentframe()
+        if frame is not None and frame.f_back is not None:
+            _registering[frame.f_back.f_globals["__name__"]] = None
 
         def add(obj: T) -> T:
             self._entries[name] = _Entry(lambda: obj, summary or _first_line(obj), obj.__module__)
@@ -92,6 +97,18 @@ class Registry(Generic[T]):
         self._discovered = True
         for point in entry_points(group=self.entry_point_group):
             self._entries.setdefault(point.name, _Entry(point.load, "", point.module))
+
+
+# Modules whose import registers something, in order; a set that keeps it.
+_registering: dict[str, None] = {}
+
+
+def registering_modules() -> tuple[str, ...]:
+    """Modules that registered something in this process: another process has to import them to know the same names.
+
+    What lies in a script itself ("__main__") is not among them: Python runs the script again in a spawned process.
+    """
+    return tuple(module for module in _registering if module != "__main__")
 
 
 def unknown_name(kind: str, name: str, known: object) -> AtlasError:

@@ -26,3 +26,17 @@ class Node:
     inputs: dict[str, Node]
     modules: tuple[str, ...]
     runtime: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def lane(self) -> str:
+        """What making it takes: "network", "processors" or "device"; its runtime may say so."""
+        given: str | None = self.runtime.get("lane")
+        if given is not None:
+            return given
+        if self.stage == "fetch" and not (self.config["source"] or {}).get("generator"):
+            return "network"  # a dataset that is drawn takes a processor
+        return "processors" if self.stage in _ON_PROCESSORS else "device"
+
+
+# Stages that read and decode files, and run no model; the others use the device.
+_ON_PROCESSORS = frozenset({"fetch", "index", "pixels", "csl", "isl", "aggregate"})

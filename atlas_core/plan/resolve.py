@@ -84,7 +84,7 @@ class Resolver:
         assert parts is not None
         inputs = {role: _ref(states[each.name]) for role, each in node.inputs.items()}
         runtime = dict(node.runtime)
-        if node is self.graph.aggregate:
+        if node.stage == "aggregate":
             runtime |= self._study_artifacts(node, states)
         return Job(node.stage, node.name, node.family, parts, inputs, runtime)
 

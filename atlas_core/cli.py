@@ -19,7 +19,7 @@ COMMANDS = {
     "demo": "commands.demo:demo",
     "run": "commands.study:run",
     "status": "commands.study:status",
-    "plan": "commands.study:plan",
+    "plan": "commands.plan:plan",
     "why": "commands.study:why",
     "table": "results.commands:table",
     "sql": "results.commands:sql",

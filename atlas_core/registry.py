@@ -20,7 +20,7 @@ T = TypeVar("T")
 class _Entry(Generic[T]):
     load: Callable[[], T]
     summary: str
-    module: str
+    target: str
 
 
 class Registry(Generic[T]):
@@ -49,14 +49,14 @@ class Registry(Generic[T]):
             _registering[frame.f_back.f_globals["__name__"]] = None
 
         def add(obj: T) -> T:
-            self._entries[name] = _Entry(lambda: obj, summary or _first_line(obj), obj.__module__)
+            self._entries[name] = _Entry(lambda: obj, summary or _first_line(obj), _target_of(obj))
             return obj
 
         return add
 
     def add_lazy(self, name: str, target: str, summary: str) -> None:
         """Add `target` ("package.module:attribute") under `name` without importing it."""
-        self._entries[name] = _Entry(cache(lambda: _load(target)), summary, target.partition(":")[0])
+        self._entries[name] = _Entry(cache(lambda: _load(target)), summary, target)
 
     def names(self) -> list[str]:
         """All names, in order of registration."""
@@ -76,9 +76,9 @@ class Registry(Generic[T]):
         """
         return self._entry(name).load()
 
-    def module(self, name: str) -> str:
-        """Dotted name of the module that defines `name`; its code is part of the keys of what uses it."""
-        return self._entry(name).module
+    def target(self, name: str) -> str:
+        """Where `name` is defined, "package.module:attribute"; its code is part of the keys of what uses it."""
+        return self._entry(name).target
 
     def check(self, name: str) -> str:
         """Return `name` if it is known, else raise the error that `get` would raise."""
@@ -96,7 +96,7 @@ class Registry(Generic[T]):
             return
         self._discovered = True
         for point in entry_points(group=self.entry_point_group):
-            self._entries.setdefault(point.name, _Entry(point.load, "", point.module))
+            self._entries.setdefault(point.name, _Entry(point.load, "", f"{point.module}:{point.attr}"))
 
 
 # Modules whose import registers something, in order; a set that keeps it.
@@ -122,6 +122,10 @@ def unknown_name(kind: str, name: str, known: object) -> AtlasError:
 def _load(target: str) -> T:  # type: ignore[type-var]
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+
+
+def _target_of(obj: object) -> str:
+    return f"{obj.__module__}:{getattr(obj, '__qualname__', '')}"
 
 
 def _first_line(obj: object) -> str:

@@ -134,11 +134,12 @@ def _parents(path: str) -> Iterator[str]:
 
 def image_names(folder: Path) -> list[str]:
     """Relative POSIX paths of the images below a folder, sorted (so a listing is the same on every disk)."""
-    return sorted(
-        path
-        for path, entry in _walk(folder)
-        if entry is not None and is_image(entry.name) and entry.is_file()
-    )
+    return sorted(path for path, _ in walk(folder) if is_image(path.rpartition("/")[2]))
+
+
+def walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Visible files below a folder as (relative POSIX path, entry), links followed, no folder twice."""
+    return ((path, entry) for path, entry in _walk(folder) if entry is not None and entry.is_file())
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:

@@ -15,7 +15,7 @@ class Node:
         family: Name without the parameters that tell variants apart; older versions are looked for under it.
         config: All the configuration that the stage reads, and no other.
         inputs: Role → node.
-        modules: Root modules of the code it runs.
+        roots: Where the code it runs begins: "package.module:name" of the stage, the method, the label source, ….
         runtime: What finds its files on this machine; no part of the key.
     """
 
@@ -24,7 +24,7 @@ class Node:
     family: str
     config: dict[str, Any]
     inputs: dict[str, Node]
-    modules: tuple[str, ...]
+    roots: tuple[str, ...]
     runtime: dict[str, Any] = field(default_factory=dict)
 
     @property

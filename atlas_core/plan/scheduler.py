@@ -20,6 +20,7 @@ from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan.build import Graph
 from atlas_core.plan.collector import without_collection
+from atlas_core.plan.cost_numbers import device_class
 from atlas_core.plan.estimate import Costs
 from atlas_core.plan.lanes import Lane, lanes_for
 from atlas_core.plan.node import Node
@@ -31,8 +32,6 @@ from atlas_core.stages.stage import Job
 
 # How often a lane is asked whether its workers are still there, in seconds.
 _LOOK_EVERY = 2.0
-# Expected of a kind of job that nothing is known about, in seconds.
-_UNKNOWN_SECONDS = 1.0
 
 # How a node ended: in the store already, made now, left out because something it needs failed, or tried in vain.
 Ending = Literal["cached", "made", "not reached"] | JobFailure
@@ -245,9 +244,7 @@ class Scheduler:
         return self._paths[name]
 
     def _costs(self) -> Callable[[Node], float]:
-        costs = Costs.from_manifests(self.resolver.manifests())
-        costs.expect(self.graph.nodes)
-        return lambda node: costs.seconds(node) or _UNKNOWN_SECONDS
+        return Costs.from_manifests(self.resolver.manifests(), device_class(self.placement.device)).seconds
 
     # --- lanes -----------------------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ class StudySession:
         Raises:
             AtlasError: The store cannot be written to.
         """
+        self.resolver.store.make()
         record_study(self.resolver.store, self.study)
         self.observer.begin(self)
 

@@ -90,7 +90,8 @@ def test_a_second_ctrl_c_ends_a_command_at_once(tmp_path: Path) -> None:
     script = (
         "import time\nfrom atlas_core.interruption import Interruptions\n"
         "with Interruptions():\n"
-        "    try:\n        print('ready', flush=True); time.sleep(60)\n    finally:\n        print('tidying', flush=True); time.sleep(60)\n"
+        "    try:\n        print('ready', flush=True); time.sleep(60)\n"
+        "    finally:\n        print('tidying', flush=True); time.sleep(60)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE

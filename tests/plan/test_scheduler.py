@@ -86,7 +86,7 @@ def test_a_slow_download_holds_up_nothing_but_its_own_dataset(tmp_path: Path) ->
 def node(label: str, seconds: float = 1.0, *inputs: Node, lane: str = "device") -> Node:
     roles = {str(number): each for number, each in enumerate(inputs)}
     config = {"seconds": seconds, "name": label}
-    return Node("wait", label, label, config, roles, (pipeline.__name__,), {"lane": lane})
+    return Node("wait", label, label, config, roles, (f"{pipeline.__name__}:_wait",), {"lane": lane})
 
 
 def scheduler_of(

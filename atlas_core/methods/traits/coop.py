@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from atlas_core.methods.traits.base import MethodOptions, MethodTraits, Position
+from atlas_core.methods.traits.base import Cost, MethodOptions, MethodTraits, Position
 
 
 class CoOpOptions(MethodOptions):
@@ -25,7 +25,7 @@ class CoOpOptions(MethodOptions):
     ctx_init: str = ""
     position: Position = "end"
     class_specific: bool = False
-    text_chunk: int | None = Field(None, ge=1)
+    text_chunk: Cost[int | None] = Field(None, ge=1)
 
 
 class CoOpTraits(MethodTraits):

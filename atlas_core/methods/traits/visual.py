@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from atlas_core.methods.traits.base import MethodOptions, MethodTraits
+from atlas_core.methods.traits.base import Cost, MethodOptions, MethodTraits
 
 
 class VisualOptions(MethodOptions):
@@ -17,8 +17,8 @@ class VisualOptions(MethodOptions):
         text_chunk: Classes encoded at a time with recomputation in the backward pass; None for all at once.
     """
 
-    gradient_checkpointing: bool = False
-    text_chunk: int | None = Field(None, ge=1)
+    gradient_checkpointing: Cost[bool] = False
+    text_chunk: Cost[int | None] = Field(None, ge=1)
 
 
 class VisualTraits(MethodTraits):

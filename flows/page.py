@@ -17,8 +17,8 @@ from prefect.artifacts import (
 
 from atlas_core.manifest import Manifest
 from atlas_core.plan.node import Node
+from atlas_core.plan.remarks import remarks
 from atlas_core.plan.session import StudySession
-from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.stages.stage import Job
 from atlas_core.understanding.study import Understanding
@@ -32,7 +32,7 @@ class FlowPage:
 
     def begin(self, session: StudySession) -> None:
         self._log = get_run_logger()
-        for line in short_trainings(session.graph):
+        for line in remarks(session.graph):
             self._log.warning(line)
         self._total = self._left = len(session.graph.nodes)
         self._cached: dict[str, int] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,10 +90,12 @@ def make_world(home: Path, *, images: int = 6, side: int = 40) -> TinyWorld:
     return TinyWorld(home)
 
 
-def draw_image_folder(folder: Path, *, images: int, side: int, seed: int) -> None:
+def draw_image_folder(
+    folder: Path, *, images: int, side: int, seed: int, classes: Sequence[str] = CLASSES
+) -> None:
     """Class folders of noisy one-colour images."""
     rng = np.random.default_rng(seed)
-    for label, name in enumerate(CLASSES):
+    for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True, exist_ok=True)
         colour = np.array([60 * label, 255 - 50 * label, 40 + 30 * label])
         for number in range(images):

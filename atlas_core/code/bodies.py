@@ -185,7 +185,7 @@ class BodyWriter(NameWriter):
         """Nothing inside a function: what it names counts where it is used."""
         if not self.keep_imports:
             return ""
-        found = imported_names(node, self.names.module)
+        found = imported_names(node, self.names.module, is_package=self.names.is_package)
         return f"import {','.join(self._ref(each) for each in found.values())}"
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> str:

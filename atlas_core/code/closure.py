@@ -126,7 +126,7 @@ class Sources:
             raise AtlasError(
                 f"no Python source for module {module!r}", fix="install the package that defines it"
             )
-        return self._parts(self._in_module(module, [name] if name else []))
+        return self._parts(self._in_module(module, name.split(".") if name else []))
 
     def _parts(self, target: _Target) -> list[str]:
         module, _, name = target.place.partition(":")

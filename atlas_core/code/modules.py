@@ -82,6 +82,7 @@ class _Reader:
             imports,
             frozenset(name for names in binding.values() for name in names),
             open=bool(stars),
+            is_package=self.is_package,
         )
         self.names.loggers = frozenset(self._loggers(statements))
         definitions, effects = self._definitions(statements, binding), self._effects(statements)
@@ -92,7 +93,10 @@ class _Reader:
     def _executed(self, body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
         """Top-level statements, without bodies of `if TYPE_CHECKING:` and without what says nothing."""
         for each in body:
-            if isinstance(each, ast.If) and "TYPE_CHECKING" in ast.unparse(each.test):
+            if isinstance(each, ast.If) and ast.unparse(each.test) in (
+                "TYPE_CHECKING",
+                "typing.TYPE_CHECKING",
+            ):
                 yield from self._executed(each.orelse)
             elif not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)):
                 yield each

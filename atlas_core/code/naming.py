@@ -25,6 +25,7 @@ class Names:
         defined: Names of definitions.
         loggers: Names bound to a logger.
         open: Whether a `from … import *` may bind any other.
+        is_package: Whether it is a package's `__init__`, from which relative imports count otherwise.
     """
 
     module: str
@@ -32,6 +33,7 @@ class Names:
     defined: frozenset[str]
     loggers: frozenset[str] = frozenset()
     open: bool = False
+    is_package: bool = False
 
 
 @dataclass
@@ -140,7 +142,7 @@ class NameWriter(ast.NodeVisitor):
         found: dict[str, str] = {}
         for node in _statements(body):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
-                found |= imported_names(node, self.names.module)
+                found |= imported_names(node, self.names.module, is_package=self.names.is_package)
         return found
 
 

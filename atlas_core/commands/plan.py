@@ -25,8 +25,8 @@ from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.cost_numbers import DeviceNumbers, cost_numbers, device_class
 from atlas_core.plan.estimate import Costs, Estimate, estimate
+from atlas_core.plan.remarks import remarks
 from atlas_core.plan.resolve import Resolver
-from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.store import Store
 from atlas_core.understanding.study import understand_study
 from atlas_core.understanding.text import understanding_lines
@@ -71,7 +71,7 @@ def plan_lines(study: StudyConfig, placement: Placement, costs: Costs) -> list[s
         f"[bold]{study.name}[/bold] {study.description}",
         f"  {len(runs)} runs, {runs.count('fresh')} of them cached{perhaps}; {to_make_text(list(status.values()))}",
         *map(escape, understanding_lines(understanding)),
-        *(f"  [yellow]note[/yellow] {line}" for line in short_trainings(graph)),
+        *(f"  [yellow]note[/yellow] {line}" for line in remarks(graph)),
     ]
     surely = [node for node in graph.nodes if status[node.name] in ("stale", "missing")]
     waiting = [node for node in graph.nodes if status[node.name] != "fresh"]

@@ -107,7 +107,7 @@ def show_profile(job: Job, placement: Placement, steps: int, operators: int, tra
         work = Path(folder)
         context = StageContext(job.config, inputs, work, work, job.key, job.runtime, placement)
         clip = load_backbone(backbone_config(context), context.placement.device)
-        method = build_method(clip, job.config, inputs, trained=True, cost=job.runtime["cost"])
+        method = build_method(clip, job.config, inputs, cost=job.runtime["cost"])
         if not method.learns:
             raise AtlasError(f"{job.name} trains nothing", expected="a run of a method that learns")
         prepared = prepare_run(context, clip, method)

@@ -12,8 +12,8 @@ from atlas_core.manifest import Manifest
 from atlas_core.plan.cost_numbers import device_class
 from atlas_core.plan.estimate import Costs, seconds_to_go
 from atlas_core.plan.node import Node
+from atlas_core.plan.remarks import remarks
 from atlas_core.plan.session import StudySession
-from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.stages.stage import STAGE_ORDER, Job
 from atlas_core.understanding.study import Understanding
@@ -49,7 +49,7 @@ class ConsoleObserver:
         self._nodes = session.graph.nodes
         title = f"{session.study.name}: {self._total['tune']} runs, {len(self._nodes)} artifacts"
         self.console.print(f"[bold]{title}[/bold] → {session.resolver.store.root}", soft_wrap=True)
-        for line in short_trainings(session.graph):
+        for line in remarks(session.graph):
             self.console.print(f"[yellow]note[/yellow] {line}", soft_wrap=True)
         if self.console.is_terminal:
             columns = (SpinnerColumn(), BarColumn(24), TextColumn("{task.description}"), TimeElapsedColumn())

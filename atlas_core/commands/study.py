@@ -187,7 +187,7 @@ def explanation_lines(explanation: Explanation, most: int = 24) -> list[str]:
     sibling = explanation.sibling
     lines.append(f"newest other version: {sibling.name} ({when(sibling)}, key {sibling.key[:16]})")
     if not explanation.differences and not explanation.causes:
-        lines.append("no part of the key differs: its files are gone or damaged")
+        lines.append(f"no part of the key differs: {explanation.gone}")
     lines += [f"  {readable_difference(each)}" for each in explanation.differences[:most]]
     if len(explanation.differences) > most:
         lines.append(f"  … and {len(explanation.differences) - most} more differences")

@@ -165,6 +165,12 @@ class DatasetSpec(_Model):
         """What a command takes for this dataset, quoted for a shell."""
         return shlex.quote(self.reference or self.name)
 
+    def templates_of(self, families: tuple[str, ...] | None) -> dict[str, str]:
+        """The templates of some families, or all that the dataset has where None."""
+        if families is None:
+            return dict(self.templates)
+        return {family: self.template(family) for family in families}
+
     def path(self, data_root: Path) -> Path:
         """The dataset's folder under a data root."""
         return data_root.expanduser() / Path(self.folder).expanduser()

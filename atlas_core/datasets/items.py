@@ -40,12 +40,15 @@ class DatasetIndex:
         root: The dataset's own folder, which item paths are relative to.
         items: In the order of the split file: few-shot sampling depends on it.
         class_names: By label.
+        class_ids: By label, what tells a class from others of its name in every dataset that has it (ImageNet's WordNet
+            ids); empty where the layout knows none.
     """
 
     name: str
     root: Path
     items: tuple[Item, ...]
     class_names: tuple[str, ...]
+    class_ids: tuple[str, ...] = ()
 
     @cached_property
     def _positions(self) -> dict[Split, tuple[int, ...]]:
@@ -105,6 +108,13 @@ def select(index: DatasetIndex, positions: Iterable[int], labels: Collection[int
 
 def select_class_names(index: DatasetIndex, labels: Collection[int] | None) -> tuple[str, ...]:
     """Class names that belong to the labels that `select` gives out, in its order."""
-    if labels is None:
-        return index.class_names
-    return tuple(index.class_names[label] for label in sorted(set(labels)))
+    return _of_labels(index.class_names, labels)
+
+
+def select_class_ids(index: DatasetIndex, labels: Collection[int] | None) -> tuple[str, ...]:
+    """Class ids that belong to the labels that `select` gives out, in its order; none where the dataset has none."""
+    return _of_labels(index.class_ids, labels) if index.class_ids else ()
+
+
+def _of_labels(values: tuple[str, ...], labels: Collection[int] | None) -> tuple[str, ...]:
+    return values if labels is None else tuple(values[label] for label in sorted(set(labels)))

@@ -18,8 +18,6 @@ import pyarrow.parquet as pq
 from atlas_core.errors import AtlasError
 
 CALIBRATION_BINS = 15
-# Stored probabilities are float32: one that underflowed counts as the smallest normal float32.
-SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -159,10 +157,9 @@ def reliability(predictions: pa.Table, bins: int = CALIBRATION_BINS) -> list[Rel
 
 
 def negative_log_likelihood(predictions: pa.Table) -> float:
-    """Mean of `-log p(label)` in nats."""
+    """Mean of `-log p(label)` in nats, from the log-softmax of the logits: no probability is too small for it."""
     _correct(predictions)
-    probability = _column(predictions, "label_probability").astype(np.float64)
-    return float(np.mean(-np.log(np.maximum(probability, SMALLEST_PROBABILITY))))
+    return float(-np.mean(_column(predictions, "label_log_probability").astype(np.float64)))
 
 
 def per_class_accuracy(predictions: pa.Table) -> list[ClassAccuracy]:

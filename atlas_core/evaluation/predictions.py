@@ -90,6 +90,7 @@ def _table(
         "prediction": pa.array(top[:, 0], pa.int32()),
         "probability": pa.array(joined["probability"], pa.float32()),
         "label_probability": pa.array(joined["label_probability"], pa.float32()),
+        "label_log_probability": pa.array(joined["label_log_probability"], pa.float32()),
         "top5": pa.ListArray.from_arrays(
             np.arange(0, top.size + 1, top.shape[1], dtype=np.int32), pa.array(top.ravel(), pa.int32())
         ),
@@ -106,13 +107,14 @@ def _chunk_columns(logits: Tensor, truth: np.ndarray) -> dict[str, np.ndarray]:
             expected=f"labels from 0 to {classes - 1}",
         )
     scores = logits.detach().to("cpu", torch.float64)
-    probabilities = torch.softmax(scores, dim=1).numpy()
+    log_probabilities = torch.log_softmax(scores, dim=1).numpy()
     top = _largest(scores.numpy(), min(TOP, classes))
     rows = np.arange(len(truth))
     return {
         "top5": top,
-        "probability": probabilities[rows, top[:, 0]],
-        "label_probability": probabilities[rows, truth],
+        "probability": np.exp(log_probabilities[rows, top[:, 0]]),
+        "label_probability": np.exp(log_probabilities[rows, truth]),
+        "label_log_probability": log_probabilities[rows, truth],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -134,14 +134,12 @@ class PromptMethod(MethodTraits, nn.Module):
         """The learned parameters by name: a checkpoint's content."""
         return {name: parameter.detach().clone() for name, parameter in self.named_parameters()}
 
-    def load_learned_state(
-        self, state: Mapping[str, Tensor], trained_names: Sequence[str] | None = None
-    ) -> None:
+    def load_learned_state(self, state: Mapping[str, Tensor], trained: Classes | None = None) -> None:
         """Take over learned parameters.
 
         Args:
             state: Another instance's `learned_state()`, of the same method and options.
-            trained_names: The class names it was trained on, for methods with a part that belongs to them.
+            trained: The classes it was trained on, for methods with a part that belongs to them.
 
         Raises:
             AtlasError: A parameter is missing or has another shape, so the checkpoint is of other options.

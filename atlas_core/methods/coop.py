@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.text import build_layout, encode_prompts
-from atlas_core.errors import AtlasError
 from atlas_core.methods.base import Encoder, PromptMethod
 from atlas_core.methods.prompts import context_tokens, placeholder, prompt_tokens, random_context, words
 from atlas_core.methods.traits.base import Classes, MethodOptions
@@ -29,12 +28,7 @@ class CoOp(CoOpTraits, PromptMethod):
         reference: Tensor | None = None,
     ) -> None:
         super().__init__(clip, classes, options, generator=generator, reference=reference)
-        if self.options.class_specific and not classes.trained:
-            raise AtlasError(
-                "class-specific contexts belong to the classes they were trained on",
-                expected="evaluation on the training classes",
-                fix="set class_specific: false for this protocol",
-            )
+        self.check(self.options, trained=classes.trained)
         initial = self.initial_context(generator)
         self.ctx = nn.Parameter(initial.to(clip.device))
         self._place_tokens()
@@ -43,8 +37,7 @@ class CoOp(CoOpTraits, PromptMethod):
         """[M, W], or [C, M, W] when class-specific."""
         initial_words = words(self.options.ctx_init)
         if initial_words:
-            shared = context_tokens(self.clip, " ".join(initial_words), len(initial_words))
-            return shared.repeat(len(self.classes), 1, 1) if self.options.class_specific else shared
+            return context_tokens(self.clip, " ".join(initial_words), len(initial_words))
         shape: tuple[int, ...] = (self.options.n_ctx, self.clip.text.width)
         if self.options.class_specific:
             shape = (len(self.classes), *shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -86,37 +86,18 @@ class DePT(DePTTraits, PromptMethod):
 
         return predict
 
-    def load_learned_state(
-        self, state: Mapping[str, Tensor], trained_names: Sequence[str] | None = None
-    ) -> None:
+    def load_learned_state(self, state: Mapping[str, Tensor], trained: Classes | None = None) -> None:
         """Take over learned parameters; other classes get no head.
 
-        Where all their names are among `trained_names` (ImageNet's variants), they get those rows of the
-        head, as the published code does for ImageNet-A and -R.
+        Where all of them are among `trained` (ImageNet's variants), they get their rows of the head, as the published
+        code does for ImageNet-A and -R.
         """
-        rows = None if trained_names is None else rows_of(self.classes.names, trained_names)
+        rows = None if trained is None else self.classes.rows_among(trained)
         if self.linear is None and rows is not None and "linear.weight" in state:
-            state = {
-                **state,
-                **{f"linear.{each}": state[f"linear.{each}"][rows] for each in ("weight", "bias")},
-            }
+            parts = ("linear.weight", "linear.bias")
+            state = {**state, **{each: state[each][rows] for each in parts}}
             self.linear = nn.Linear(self.clip.embed_dim, len(rows)).to(self.clip.device)
-        super().load_learned_state(state, trained_names)
-
-
-def rows_of(names: Sequence[str], trained: Sequence[str]) -> list[int] | None:
-    """Positions of `names` among `trained`, or None unless all are there in this order.
-
-    ImageNet has a few names twice; keeping the order tells them apart.
-    """
-    rows, start = [], 0
-    for name in names:
-        try:
-            rows.append(trained.index(name, start))
-        except ValueError:
-            return None
-        start = rows[-1] + 1
-    return rows
+        super().load_learned_state(state, trained)
 
 
 class DePTCoOp(DePTCoOpTraits, DePT, CoOp):

@@ -21,10 +21,11 @@ from atlas_core.methods.visual import (
 class IVLP(IVLPTraits, VisualMethod):
     """Deep prompts in the text and in the image tower, independent of each other.
 
-    Learned: `text_prompts` [Jt, n, Wt] and `visual_prompts` [Jv, m, Wv].
+    Learned: `text_prompts` [Jt, n, Wt] and `visual_prompts` [Jv, m, Wv], which a language-only IVLP does not have.
     """
 
     options: IVLPOptions
+    visual_prompts: nn.Parameter | None
 
     def __init__(
         self,
@@ -36,16 +37,21 @@ class IVLP(IVLPTraits, VisualMethod):
         reference: Tensor | None = None,
     ) -> None:
         super().__init__(clip, classes, options, generator=generator, reference=reference)
-        own, visual = self.options, clip.image_tower()
+        own = self.options
         depth = clamp_depth(own.depth_text, clip.text)
         text = initial_text_prompts(clip, own.ctx_init, own.n_ctx_text, depth, generator)
-        shape = (clamp_depth(own.depth_vision, visual), own.n_ctx_vision, visual.width)
         self.text_prompts = nn.Parameter(text.to(clip.device))
-        self.visual_prompts = nn.Parameter(random_context(shape, generator).to(clip.device))
+        self.visual_prompts = None
+        if not own.language_only:
+            visual = clip.image_tower()
+            shape = (clamp_depth(own.depth_vision, visual), own.n_ctx_vision, visual.width)
+            self.visual_prompts = nn.Parameter(random_context(shape, generator).to(clip.device))
         self.prompts = place_text_prompts(clip, classes.names, own.ctx_init, own.n_ctx_text)
 
     def text_features(self) -> Tensor:
         return self.prompts.encode(self.text_prompts, self.options.text_chunk)
 
     def image_features(self, pixels: Tensor) -> Tensor:
+        if self.visual_prompts is None:
+            return self.clip.encode_image(pixels)
         return prompt_image(self.clip, pixels, self.visual_prompts, self.options.gradient_checkpointing)

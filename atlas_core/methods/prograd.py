@@ -41,15 +41,15 @@ class ProGrad(ProGradTraits, CoOp):
 
     def initial_context(self, generator: torch.Generator) -> Tensor:
         n_ctx, width = self.options.n_ctx, self.clip.text.width
-        count = (len(self.classes),) if self.options.class_specific else ()
         if self.options.initial == "random":
+            count = (len(self.classes),) if self.options.class_specific else ()
             return random_context((*count, n_ctx, width), generator)
         own = self.template_words()
         start = torch.zeros(n_ctx, width)
         if own:
             # As many tokens as words: where a comma makes one more, the last stays in the prompt as it is.
             start[n_ctx - len(own) :] = context_tokens(self.clip, " ".join(own), len(own)).cpu()
-        return start.expand(*count, n_ctx, width).clone()
+        return start
 
     def loss(self, batch: Batch, cross_entropy: CrossEntropy) -> tuple[Tensor, Tensor]:
         loss, logits = super().loss(batch, cross_entropy)

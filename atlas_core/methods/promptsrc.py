@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atlas_core.backbone.clip import normalise
@@ -22,6 +22,7 @@ class PromptSRC(PromptSRCTraits, IVLP):
     """
 
     options: PromptSRCOptions
+    visual_prompts: nn.Parameter  # its options ask for one at least
 
     def loss(self, batch: Batch, cross_entropy: CrossEntropy) -> tuple[Tensor, Tensor]:
         """Cross-entropy + λ₁ mean|g − g⁰| + λ₂ mean|f − f⁰| + KL(p⁰ ‖ p) / (B·C), eqs. 4 to 6."""

@@ -122,6 +122,7 @@ def check(store: Store, unit: Sequence[Candidate], placement: Placement) -> None
         AtlasError: One cannot be remade, or a file is not the same; names both.
     """
     with store.scratch("accept") as folder:
+        Store(folder).make()
         for ref in {ref for each in unit for ref in each.job.inputs.values()}:
             place = folder / ref.stage / ref.key
             place.parent.mkdir(exist_ok=True)

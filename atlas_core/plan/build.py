@@ -203,7 +203,7 @@ class _Builder:
             "options": run.options.result(),
             "training": run.recipe.model_dump(mode="json"),
             "supervision": run.supervision.model_dump(mode="json") if run.supervision else None,
-            "templates": dict(spec.templates),
+            "templates": spec.templates_of(run.traits.template_families),
             "dataset": spec.name,
             "subset": run.training.subset,
             "shots": run.training.shots if run.supervision else 0,
@@ -226,7 +226,9 @@ class _Builder:
         spec = self._spec(dataset)
         own = TextReference((spec.template("coop"),))
         inputs = {"classes": self._text(dataset, subset, own, "own")}
-        reference = run.traits.text_reference(run.options, Classes((), spec.templates, trained=trained))
+        templates = spec.templates_of(run.traits.template_families)
+        run.traits.check(run.options, trained=trained)
+        reference = run.traits.text_reference(run.options, Classes((), templates, trained=trained))
         if reference == own:
             inputs["reference"] = inputs["classes"]
         elif reference is not None:
@@ -255,7 +257,7 @@ class _Builder:
 
     def _evaluate(self, run: Run, tune: Node, target: Evaluation) -> Node:
         spec = self._spec(target.dataset)
-        trained = (target.dataset, target.subset) == (run.training.dataset, run.training.subset)
+        trained = spec == self._spec(run.training.dataset) and target.subset == run.training.subset
         stage = run.traits.image_input if run.traits.image_input == "pixels" else "image_features"
         inputs = {"run": tune, stage: self._test_images(stage, target)}
         inputs |= self._class_inputs(run, target.dataset, target.subset, trained=trained)
@@ -263,7 +265,7 @@ class _Builder:
             "target": spec.name,
             "subset": target.subset,
             "trained_classes": trained,
-            "templates": dict(spec.templates),
+            "templates": spec.templates_of(run.traits.template_families),
         }
         name = f"{tune.name.removeprefix('tune/')} on {spec.name}/{target.subset}"
         family = f"{tune.family.removeprefix('tune/')} on {spec.name}/{target.subset}"
@@ -283,7 +285,18 @@ class _Builder:
         config["supervisions"] = {
             sha256_of(each.model_dump(mode="json")): each.full_label for each in self._supervisions()
         }
+        if words := self._stand_ins():
+            config["stand_ins"] = words
         self._node("aggregate", self.study.name, config, {node.name: node for node in distinct})
+
+    def _stand_ins(self) -> dict[str, str]:
+        """What runs have in place of something that their method's authors had, by the training's name."""
+        found: dict[str, str] = {}
+        for node in self.nodes.values():
+            if node.stage == "tune":
+                reference = node.inputs["reference"].config if "reference" in node.inputs else {}
+                found[node.name] = method_traits(node.config["method"]).stand_in(reference)
+        return {name: words for name, words in found.items() if words}
 
     def _supervisions(self) -> Iterator[SupervisionConfig]:
         yield from self.study.supervisions
@@ -309,9 +322,11 @@ class _Builder:
         family: str | None = None,
     ) -> Node:
         name = f"{stage}/{label}"
-        if name in self.nodes and self.nodes[name].config != config:
-            # Variants that the name does not tell apart (one method twice with other options).
-            name = f"{name}#{sha256_of(config)[:6]}"
+        same = self.nodes.get(name)
+        if same is not None and (same.config, same.inputs) != (config, inputs):
+            # Variants that the name does not tell apart (one method twice with other options, or other sentences).
+            made_from = {role: each.name for role, each in inputs.items()}
+            name = f"{name}#{sha256_of([config, made_from])[:6]}"
         if name not in self.nodes:
             code = tuple(dict.fromkeys((STAGES.target(stage), *(roots or []))))
             self.nodes[name] = Node(

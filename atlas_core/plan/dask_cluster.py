@@ -28,6 +28,7 @@ from atlas_core.plan.devices import see_one_gpu, shared_gpus
 from atlas_core.plan.workers import Outcome, attempt_there, signals_kept_away, use_threads
 from atlas_core.registry import registering_modules
 from atlas_core.stages.stage import Job
+from atlas_core.store import Store
 
 LOCAL = "local"
 # Seconds that a cluster may be without any worker before its jobs are given up.
@@ -194,6 +195,7 @@ def _check_workers(client: Client, placement: Placement, address: str, patience:
             fix=f"start some: dask worker {address} --nthreads 1",
         ) from error
     root = placement.store_path
+    Store(root).make()
     try:
         (root / ".tmp").mkdir(parents=True, exist_ok=True)
         handle, probe = tempfile.mkstemp(prefix="probe-", dir=root / ".tmp")

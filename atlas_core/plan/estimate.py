@@ -50,11 +50,13 @@ class Costs:
     def from_manifests(cls, manifests: Iterable[Manifest], device: DeviceClass = "cpu") -> Costs:
         """Costs of the artifacts in a store."""
         costs, found = cls(device), list(manifests)
-        backbones = {each.digest: _identity(_config(each)) for each in found if each.stage == "tune"}
+        backbones = {
+            each.digest: _identity(_mapping(each, "config")) for each in found if each.stage == "tune"
+        }
         for each in found:
-            inputs = each.key_parts.get("inputs", {})
-            backbone = _identity(_config(each)) or backbones.get(inputs.get("run", ""), "")
-            work = Work(each.stage, each.name, _config(each), tuple(inputs))
+            inputs = _mapping(each, "inputs")
+            backbone = _identity(_mapping(each, "config")) or backbones.get(str(inputs.get("run")), "")
+            work = Work(each.stage, each.name, _mapping(each, "config"), tuple(inputs))
             # A dataset's files are no part of the artifact that says where they came from.
             size = None if each.stage == "fetch" else float(each.bytes)
             costs._record(work, backbone, each.wall_seconds, size)
@@ -129,9 +131,10 @@ def _work(node: Node) -> Work:
     return Work(node.stage, node.name, node.config, tuple(node.inputs))
 
 
-def _config(manifest: Manifest) -> Mapping[str, Any]:
-    config = manifest.key_parts.get("config", {})
-    return config if isinstance(config, Mapping) else {}
+def _mapping(manifest: Manifest, part: str) -> Mapping[str, Any]:
+    """A part of an artifact's key; nothing of one that was tampered with."""
+    found = manifest.key_parts.get(part)
+    return found if isinstance(found, dict) else {}
 
 
 def _identity(config: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from atlas_core.code.records import recorded_code
@@ -35,6 +36,7 @@ class Explanation:
         sibling: The newest other version of the node, which it is compared with; None where there is none.
         differences: Parts in which the present key differs from the sibling's.
         causes: For an input that is not fresh: what is wrong with it, deepest cause last.
+        gone: What is wrong where neither a part of the key nor an input is.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Explanation:
     sibling: Manifest | None
     differences: tuple[Difference, ...]
     causes: tuple[str, ...]
+    gone: str
 
 
 def find_node(graph: Graph, states: Mapping[str, NodeState], name: str) -> Node:
@@ -90,7 +93,9 @@ def explain(resolver: Resolver, states: Mapping[str, NodeState], node: Node) -> 
         then["inputs"] = {role: then["inputs"].get(role, "absent") for role in known["inputs"]}
         differences = tuple(key_differences(then, known))
     causes = tuple(_causes(resolver, states, node))
-    return Explanation(node.name, state.status, state.manifest, sibling, differences, causes)
+    return Explanation(
+        node.name, state.status, state.manifest, sibling, differences, causes, what_is_gone(node)
+    )
 
 
 def key_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
@@ -105,9 +110,11 @@ def _with_definitions(
     resolver: Resolver, node: Node, then: Mapping[str, Any], now: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Both key parts with the code's definitions in place of their one digest, where they differ and are recorded."""
-    recorded = recorded_code(resolver.store.root, str(then.get("code")))
+    if not isinstance(then.get("code"), str):
+        return {**then, "code": ""}, now  # of a store of version 0.1, which had a digest for each module
+    recorded = recorded_code(resolver.store.root, then["code"])
     present = resolver.code.definitions(node.roots)
-    if then.get("code") == now["code"] or recorded is None or recorded == present:
+    if then["code"] == now["code"] or recorded is None or recorded == present:
         return then, now
     return {**then, "code": recorded}, {**now, "code": present}
 
@@ -142,8 +149,15 @@ def _first_reason(resolver: Resolver, states: Mapping[str, NodeState], node: Nod
     if explanation.sibling is None:
         return ": it was never made"
     if not explanation.differences:
-        return ": its files are gone or damaged"
+        return f": {what_is_gone(node)}"
     return ": " + "; ".join(readable_difference(each) for each in explanation.differences[:3])
+
+
+def what_is_gone(node: Node) -> str:
+    """What is wrong with an artifact that is to be made again though no part of its key differs."""
+    if node.stage == "fetch" and not Path(node.runtime["folder"]).is_dir():
+        return f"the dataset's folder {node.runtime['folder']} is not there"
+    return "its files are gone or damaged"
 
 
 def readable_difference(difference: Difference) -> str:

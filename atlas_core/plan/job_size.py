@@ -14,6 +14,7 @@ from atlas_core.backbone.source import input_size, model_config
 from atlas_core.datasets.catalogue import DatasetSpec, dataset_spec
 from atlas_core.errors import AtlasError
 from atlas_core.plan.cost_numbers import cost_numbers
+from atlas_core.training.recipe import trained_epochs
 
 
 @dataclass(frozen=True)
@@ -169,5 +170,5 @@ class Work:
     def steps(self) -> int:
         """Steps of a training."""
         training = self.config["training"]
-        epochs = min(training["epochs"], training.get("stop_after") or training["epochs"])
+        epochs = trained_epochs(training["epochs"], training.get("stop_after"))
         return int(epochs * max(1, self.config["shots"] * self.classes // training["batch_size"]))

@@ -79,7 +79,7 @@ class Resolver:
     outside: dict[str, str] | None = None
     _fresh: dict[str, NodeState] = field(default_factory=dict)
     _families: dict[str, list[Manifest]] | None = None
-    _by_config: dict[str, list[Manifest]] | None = None
+    _by_input: dict[str, list[Manifest]] | None = None
     code: Sources = field(default_factory=Sources)
 
     def __post_init__(self) -> None:
@@ -118,6 +118,7 @@ class Resolver:
         """The job that makes a node whose key is known."""
         parts = states[node.name].key_parts
         assert parts is not None
+        self.store.make()
         record_code(self.store.root, self.code, node.roots)
         inputs = {role: _ref(states[each.name]) for role, each in node.inputs.items()}
         runtime = dict(node.runtime)
@@ -159,34 +160,43 @@ class Resolver:
             return NodeState(self._absent(node), parts, None)
         return NodeState("fresh", parts, manifest)
 
-    def _candidates(self, node: Node, states: Mapping[str, NodeState]) -> Iterator[Manifest]:
+    def _candidates(self, node: Node, states: Mapping[str, NodeState]) -> list[Manifest]:
         """Artifacts that a node may turn out to be whose inputs are made first: all that is known now agrees.
 
         They were made for this node, or for one whose inputs were what this one's may come out as (the soft labels of
         two datasets with the same class names are one artifact).
         """
-        if self._by_config is None:
-            self._by_config = _grouped(self.manifests(), _stage_and_config)
-        versions = self._by_config.get(_place_of(node.stage, node.config), [])
+        others = self._made_from(node, states)
+        versions = newest_first({each.key: each for each in (*self._made_for(node), *others)}.values())
         known = self.known_parts(node, states) if versions else {}
-        for version in versions:
-            inputs = version.key_parts.get("inputs", {})
-            if (
-                version.key_parts.get("code") == known["code"]
-                and inputs.keys() == node.inputs.keys()
-                and all(inputs[role] == digest for role, digest in known["inputs"].items())
-                and (version.name == node.name or self._inputs_may_be(node, inputs, states))
-            ):
-                yield version
+        return [
+            version
+            for version in versions
+            if version.key_parts.get("code") == known["code"]
+            and version.key_parts.get("config") == node.config
+            and _digests(version).keys() == node.inputs.keys()
+            and all(_digests(version)[role] == digest for role, digest in known["inputs"].items())
+            and (version.name == node.name or self._inputs_may_be(node, _digests(version), states))
+        ]
+
+    def _made_from(self, node: Node, states: Mapping[str, NodeState]) -> Iterator[Manifest]:
+        """Artifacts of the node's configuration with an input that one of the node's may come out as."""
+        if self._by_input is None:
+            self._by_input = _grouped(self.manifests(), _place_of)
+        if self._by_input and node.inputs:
+            role = max(node.inputs)
+            for digest in self._may_come_out_as(node.inputs[role], states):
+                yield from self._by_input.get(_place(node.stage, node.config, role, digest), ())
 
     def _inputs_may_be(self, node: Node, digests: Mapping[str, str], states: Mapping[str, NodeState]) -> bool:
-        """Whether each input that is not fresh was one of these digests before, or may come out as it."""
-        return all(
-            digests[role]
-            in {each.digest for each in (*states[each_input.name].candidates, *self._made_for(each_input))}
-            for role, each_input in node.inputs.items()
-            if states[each_input.name].manifest is None
-        )
+        return all(digests[role] in self._may_come_out_as(each, states) for role, each in node.inputs.items())
+
+    def _may_come_out_as(self, node: Node, states: Mapping[str, NodeState]) -> set[str]:
+        """The digest of a fresh node; of another those that it had before, and of what it may turn out to be."""
+        state = states[node.name]
+        if state.manifest is not None:
+            return {state.manifest.digest}
+        return {each.digest for each in (*state.candidates, *self._made_for(node))}
 
     def _made_for(self, node: Node) -> list[Manifest]:
         return [each for each in self.family(node) if each.name == node.name]
@@ -218,12 +228,21 @@ def _ref(state: NodeState) -> ArtifactRef:
     return state.manifest.ref
 
 
-def _stage_and_config(manifest: Manifest) -> str:
-    return _place_of(manifest.stage, manifest.key_parts.get("config", {}))
+def _digests(manifest: Manifest) -> Mapping[str, str]:
+    """Digests of an artifact's inputs by role; none of one that was tampered with."""
+    digests = manifest.key_parts.get("inputs")
+    return digests if isinstance(digests, dict) else {}
 
 
-def _place_of(stage: str, config: Mapping[str, Any]) -> str:
-    return f"{stage} {json.dumps(config, sort_keys=True)}"
+def _place_of(manifest: Manifest) -> str:
+    digests = _digests(manifest)
+    role = max(digests, default="")
+    return _place(manifest.stage, manifest.key_parts.get("config", {}), role, digests.get(role, ""))
+
+
+def _place(stage: str, config: Mapping[str, Any], role: str, digest: str) -> str:
+    """What artifacts that may be one another have in common; of the inputs one, which is the run of an evaluation."""
+    return f"{stage} {json.dumps(config, sort_keys=True)} {role} {digest}"
 
 
 def _grouped(manifests: Iterable[Manifest], by: Callable[[Manifest], str]) -> dict[str, list[Manifest]]:

@@ -30,6 +30,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "cpu_seconds": "processor time the training took",
         "key": "content key of the tune artifact",
         "options": "options of the method as JSON (no seed, nothing of the supervision)",
+        "stand_in": "what the run has in place of something that the method's authors had; null where it has all",
     },
     "metrics": {
         "run_id": "run that was evaluated",
@@ -53,6 +54,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "prediction": "most probable class",
         "probability": "probability of the prediction",
         "label_probability": "probability of the true class",
+        "label_log_probability": "its natural logarithm, from the logits: finite where the probability underflows to 0",
         "top5": "the five most probable classes, best first",
     },
     "curves": {

@@ -40,6 +40,7 @@ RUNS = pa.schema(
         "cpu_seconds": _FLOAT,
         "key": _TEXT,
         "options": _TEXT,
+        "stand_in": _TEXT,
     }
 )
 METRICS = pa.schema(
@@ -67,6 +68,7 @@ PREDICTIONS = pa.schema(
         "prediction": _INT32,
         "probability": pa.float32(),
         "label_probability": pa.float32(),
+        "label_log_probability": pa.float32(),
         "top5": pa.list_(_INT32),
     }
 )

@@ -228,7 +228,17 @@ def build_table(con: duckdb.DuckDBPyConnection, name: str, *, full: bool = False
             expected=f"runs of its protocol; there are runs of {_protocols(con)}",
             fix="run a study of that protocol first: atlas run STUDY",
         )
-    return table
+    return replace(table, notes=(*table.notes, *_stand_in_notes(con, table)))
+
+
+def _stand_in_notes(con: duckdb.DuckDBPyConnection, table: ResultTable) -> list[str]:
+    """What the table's methods have in place of something that their authors had."""
+    rows = query(
+        con,
+        "SELECT DISTINCT method, stand_in FROM runs WHERE stand_in IS NOT NULL ORDER BY method, stand_in",
+    )
+    shown = {label for block in table.blocks for row in block.rows for label in row.labels}
+    return [f"{row['method']}: {row['stand_in']}" for row in rows.to_pylist() if row["method"] in shown]
 
 
 def _protocols(con: duckdb.DuckDBPyConnection) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from atlas_core.results.schemas import conform, rows_to_table, write_tables
 from atlas_core.stages.run_id import run_id
 from atlas_core.stages.stage import Stage, StageContext
 from atlas_core.store import Store
+from atlas_core.training.recipe import trained_epochs
 
 
 def _run(context: StageContext) -> None:
@@ -25,9 +26,10 @@ def _run(context: StageContext) -> None:
     made = {key: _manifest(store, stage, key) for stage, key in context.runtime["artifacts"]}
     pairs = [(made[evaluation], run) for evaluation, run in context.runtime["evaluations"]]
     runs = [made[key] for key in dict.fromkeys(run for _, run in pairs)]
+    texts = {each.digest: each.key_parts["config"] for each in made.values() if each.stage == "text_features"}
     classes = _concatenated(store, pairs, "classes")
     tables = {
-        "runs": rows_to_table("runs", [_run_row(store, each, context.config) for each in runs]),
+        "runs": rows_to_table("runs", [_run_row(store, each, context.config, texts) for each in runs]),
         "metrics": rows_to_table("metrics", list(_metrics(store, pairs, context.config["protocol"]))),
         "predictions": _concatenated(store, pairs, "predictions"),
         "curves": _concatenated(store, [(each, each.key) for each in runs], "curves"),
@@ -73,11 +75,18 @@ def _concatenated(store: Store, artifacts: list[tuple[Manifest, str]], table: st
     return pa.concat_tables(parts)
 
 
-def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:
-    """One row of `runs`: what was asked for, what it cost, how its loss moved."""
+def _run_row(
+    store: Store, run: Manifest, study: Any, texts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """One row of `runs`: what was asked for, what it cost, how its loss moved.
+
+    Args:
+        texts: Configurations of the study's text features by their content's digest.
+    """
     config = run.key_parts["config"]
     summary = json.loads((store.path(run.stage, run.key) / "run.json").read_text())
     training, supervision = config["training"], config["supervision"] or {}
+    reference = texts.get(run.key_parts["inputs"].get("reference", ""), {})
     return {
         **summary,
         "run_id": run_id(run.key),
@@ -94,18 +103,26 @@ def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:
         "shots": config["shots"],
         "seed": config["seed"],
         "backbone": study["backbone"],
-        "epochs": training.get("stop_after") or training.get("epochs", 0),
+        "epochs": trained_epochs(training.get("epochs", 0), training.get("stop_after")),
         "batch_size": training.get("batch_size"),
         "wall_seconds": run.wall_seconds,
         "cpu_seconds": run.cpu_seconds,
         "key": run.key,
-        # The learning rate tells two arms apart like an option does.
-        "options": json.dumps({**config["options"], **_rate(training)}, sort_keys=True),
+        # The learning rate and a file of sentences tell two arms apart like an option does.
+        "options": json.dumps(
+            {**config["options"], **_rate(training), **_sentences(reference)}, sort_keys=True
+        ),
+        "stand_in": study.get("stand_ins", {}).get(run.name),
     }
 
 
 def _rate(training: dict[str, Any]) -> dict[str, Any]:
     return {"lr": training["lr"]} if training.get("epochs") else {}
+
+
+def _sentences(reference: Mapping[str, Any]) -> dict[str, Any]:
+    digest = reference.get("sentences_sha256")
+    return {} if digest is None else {"sentences": digest[:8]}
 
 
 def _artifact_row(manifest: Manifest) -> dict[str, Any]:

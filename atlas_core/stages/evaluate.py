@@ -24,10 +24,11 @@ from atlas_core.stages.trained_method import load_method
 def _run(context: StageContext) -> None:
     config = context.config
     clip = load_backbone(backbone_config(context), context.placement.device)
-    method, _ = load_method(
+    method = load_method(
         clip,
         context.inputs["run"],
         context.inputs,
+        templates=config["templates"],
         trained=config["trained_classes"],
         cost=context.runtime["cost"],
     )

@@ -14,11 +14,11 @@ from atlas_core.stages.stage import Stage, StageContext
 def _run(context: StageContext) -> None:
     from atlas_core.datasets.fetch import ensure_fetched  # HTTP, which telling what is stale does without
 
-    spec = DatasetSpec(**context.runtime["spec"])
+    own = {"source": context.config["source"] or None, "folder": context.config["folder"]}
+    spec = DatasetSpec(**{**context.runtime["spec"], **own})
     ensure_fetched(spec, context.placement.data_path, again=_drawn_by_other_code(spec, context))
     # The folder's place is no part of the result: a moved data root makes nothing else stale.
-    source = {"name": spec.name, "layout": spec.layout, "source": context.config["source"]}
-    (context.out / "source.json").write_text(json.dumps(source, sort_keys=True))
+    (context.out / "source.json").write_text(json.dumps(context.config["source"], sort_keys=True))
 
 
 def _drawn_by_other_code(spec: DatasetSpec, context: StageContext) -> bool:

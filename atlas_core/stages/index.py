@@ -20,7 +20,7 @@ _HASHING_THREADS = 8
 
 
 def _run(context: StageContext) -> None:
-    spec = DatasetSpec(**context.runtime["spec"])
+    spec = DatasetSpec(**{**context.runtime["spec"], **context.config})
     index = read_dataset(spec, context.placement.data_path)
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
         hashes = list(pool.map(lambda item: _image_hash(index, item), index.items))
@@ -42,7 +42,11 @@ def write_index(index: DatasetIndex, hashes: list[str], out: Path) -> None:
         }
     )
     pq.write_table(table, out / "items.parquet", compression="zstd")
-    description = {"name": index.name, "class_names": list(index.class_names)}
+    description = {
+        "name": index.name,
+        "class_names": list(index.class_names),
+        "class_ids": list(index.class_ids),
+    }
     (out / "dataset.json").write_text(json.dumps(description, sort_keys=True, ensure_ascii=False))
 
 
@@ -55,7 +59,8 @@ def read_index(folder: Path, root: Path) -> DatasetIndex:
         folder / "items.parquet", columns=["path", "label", "class_name", "split"]
     ).to_pylist()
     items = tuple(Item(**row) for row in rows)
-    return DatasetIndex(description["name"], root, items, tuple(description["class_names"]))
+    names, ids = tuple(description["class_names"]), tuple(description["class_ids"])
+    return DatasetIndex(description["name"], root, items, names, ids)
 
 
 def _image_hash(index: DatasetIndex, item: Item) -> str:

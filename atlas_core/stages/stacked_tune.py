@@ -89,7 +89,7 @@ def _prepared(store: Store, job: Job, placement: Placement) -> _Seat | None:
     context = StageContext(job.config, inputs, work, work, job.key, job.runtime, placement)
     try:
         clip: FrozenClip = load_backbone(backbone_config(context), context.placement.device)
-        method = build_method(clip, job.config, inputs, trained=True, cost=job.runtime["cost"])
+        method = build_method(clip, job.config, inputs, cost=job.runtime["cost"])
         return _Seat(job, work, prepare_run(context, clip, method))
     except AtlasError as error:
         log.info("%s cannot be prepared for a stack: %s", job.name, error)

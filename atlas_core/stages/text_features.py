@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.load import load_backbone
-from atlas_core.datasets.items import prompt_name, select_class_names
+from atlas_core.datasets.items import prompt_name, select_class_ids, select_class_names
 from atlas_core.methods.sentences import read_sentences
 from atlas_core.stages.index import read_index
 from atlas_core.stages.runtime import backbone_config, dataset_root, subset_labels
@@ -26,7 +26,8 @@ def _run(context: StageContext) -> None:
     clip = load_backbone(backbone_config(context), context.placement.device)
     each = torch.stack([clip.encode_text(prompts).float() for prompts in _prompts(context, clip, names)])
     features = combine_templates(each, normalise_each=config["normalise_each"], keep_each=config["keep_each"])
-    write_text_features(context.out, TextFeatures(features, names, clip.logit_scale))
+    ids = select_class_ids(index, labels)
+    write_text_features(context.out, TextFeatures(features, names, clip.logit_scale, ids))
 
 
 def _prompts(context: StageContext, clip: FrozenClip, names: tuple[str, ...]) -> list[list[str]]:

@@ -22,29 +22,16 @@ def build_method(
     config: Mapping[str, Any],
     inputs: Mapping[str, Path],
     *,
-    trained: bool,
     cost: Mapping[str, Any] | None = None,
 ) -> PromptMethod:
-    """The run's method over the classes of the `classes` input, in its initial state.
+    """The method of a run over the classes that it trains on, in its initial state.
 
     Args:
         config: A tune job's configuration.
         inputs: Folders by role: `classes` (text features), and `reference` where the method has one.
-        trained: Whether these are the classes that the run trains on.
         cost: The method's options that decide time and memory alone; the defaults where None.
     """
-    method_class = METHODS.get(config["method"])
-    text = read_text_features(inputs["classes"])
-    reference = (
-        read_text_features(inputs["reference"]).features.to(clip.device) if "reference" in inputs else None
-    )
-    return method_class(
-        clip,
-        Classes(text.names, config["templates"], trained=trained),
-        parse_options(method_class, {**config["options"], **(cost or {})}),
-        generator=stream(config["seed"], "initial context"),
-        reference=reference,
-    )
+    return _over_classes(clip, config, inputs, config["templates"], trained=True, cost=cost)
 
 
 def load_method(
@@ -52,12 +39,51 @@ def load_method(
     run: Path,
     inputs: Mapping[str, Path],
     *,
+    templates: Mapping[str, str],
     trained: bool,
     cost: Mapping[str, Any] | None = None,
-) -> tuple[PromptMethod, dict[str, Any]]:
-    """A trained run over any classes, from its artifact; returns the method and the run's configuration."""
+) -> PromptMethod:
+    """A trained run over any classes, from its artifact.
+
+    Args:
+        run: Folder of the tune artifact.
+        inputs: Folders by role, of the classes that are wanted: `classes`, and `reference` where the method has one.
+        templates: The templates of these classes' dataset, which need not be the one that was trained on.
+        trained: Whether these are the classes that the run was trained on.
+        cost: As for `build_method`.
+    """
     state, metadata = read_tensors(run / PROMPTS_FILE)
-    method = build_method(clip, metadata["config"], inputs, trained=trained, cost=cost)
+    method = _over_classes(clip, metadata["config"], inputs, templates, trained=trained, cost=cost)
     if method.learns:
-        method.load_learned_state(state, metadata["names"])
-    return method.eval(), metadata["config"]
+        method.load_learned_state(state, trained_classes(metadata))
+    return method.eval()
+
+
+def trained_classes(metadata: Mapping[str, Any]) -> Classes:
+    """The classes that a run was trained on, from the metadata of its learned parameters."""
+    # Folders that were exported before classes had ids have none.
+    ids = tuple(metadata.get("ids", ()))
+    return Classes(tuple(metadata["names"]), metadata["config"]["templates"], ids=ids)
+
+
+def _over_classes(
+    clip: FrozenClip,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    templates: Mapping[str, str],
+    *,
+    trained: bool,
+    cost: Mapping[str, Any] | None,
+) -> PromptMethod:
+    method_class = METHODS.get(config["method"])
+    text = read_text_features(inputs["classes"])
+    reference = (
+        read_text_features(inputs["reference"]).features.to(clip.device) if "reference" in inputs else None
+    )
+    return method_class(
+        clip,
+        Classes(text.names, templates, trained=trained, ids=text.ids),
+        parse_options(method_class, {**config["options"], **(cost or {})}),
+        generator=stream(config["seed"], "initial context"),
+        reference=reference,
+    )

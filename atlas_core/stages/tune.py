@@ -48,7 +48,7 @@ class PreparedRun:
 
 def _run(context: StageContext) -> None:
     clip = load_backbone(backbone_config(context), context.placement.device)
-    method = build_method(clip, context.config, context.inputs, trained=True, cost=context.runtime["cost"])
+    method = build_method(clip, context.config, context.inputs, cost=context.runtime["cost"])
     curves: list[EpochCurve] = []
     if method.learns:
         run = prepare_run(context, clip, method)
@@ -82,7 +82,9 @@ def write_run(out: Path, method: PromptMethod, config: Mapping[str, Any], curves
     Nothing in here depends on the run's key: code that changes and gives the same result stops what follows.
     """
     state = method.learned_state() if method.learns else {}
-    write_tensors(out / PROMPTS_FILE, state, {"config": dict(config), "names": list(method.classes.names)})
+    classes = method.classes
+    metadata = {"config": dict(config), "names": list(classes.names), "ids": list(classes.ids)}
+    write_tensors(out / PROMPTS_FILE, state, metadata)
     rows = [asdict(curve) for curve in curves]
     pq.write_table(table_of(CURVES, rows), out / "curves.parquet", compression="zstd")
     summary = {
@@ -120,8 +122,14 @@ def _teacher(clip: FrozenClip, context: StageContext) -> Teacher | None:
     """The same method trained with one-hot labels, for self-distillation (TF-KD, section 3.2)."""
     if "teacher" not in context.inputs:
         return None
-    method, _ = load_method(
-        clip, context.inputs["teacher"], context.inputs, trained=True, cost=context.runtime["cost"]
+    templates = context.config["templates"]
+    method = load_method(
+        clip,
+        context.inputs["teacher"],
+        context.inputs,
+        templates=templates,
+        trained=True,
+        cost=context.runtime["cost"],
     )
     predict = method.predictor()
 

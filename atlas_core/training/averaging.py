@@ -8,11 +8,16 @@ import torch
 from torch import Tensor
 
 from atlas_core.methods.base import PromptMethod
-from atlas_core.training.recipe import WeightAverage
+from atlas_core.training.recipe import Recipe, WeightAverage
+
+
+def running_average(recipe: Recipe) -> GaussianAverage | None:
+    """The average that a recipe asks for, over the epochs that it trains (fewer than planned where it stops early)."""
+    return None if recipe.average is None else GaussianAverage(recipe.average, recipe.trained_epochs)
 
 
 def gaussian_weights(average: WeightAverage, epochs: int) -> list[float]:
-    """w_t ∝ N(t; μ, σ) for t = 1..T, summing to one."""
+    """w_t ∝ N(t; μ, σ) for the T epochs t = 1..T that are trained, summing to one."""
     exponents = [-0.5 * ((t - average.mean) / average.std) ** 2 for t in range(1, epochs + 1)]
     # Taken from the largest, so that a short training far from the mean does not come to 0/0.
     raw = [math.exp(each - max(exponents)) for each in exponents]

@@ -16,7 +16,7 @@ from atlas_core.errors import AtlasError
 from atlas_core.labels.base import LabelBatch
 from atlas_core.labels.schedule import Supervisor
 from atlas_core.methods.base import Batch, CrossEntropy, PromptMethod
-from atlas_core.training.averaging import GaussianAverage
+from atlas_core.training.averaging import running_average
 from atlas_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from atlas_core.training.data import TrainingData, epoch_batches
 from atlas_core.training.optimiser import build_optimiser, set_learning_rate
@@ -71,7 +71,7 @@ def train(
         return []
     optimiser = build_optimiser(method, recipe)
     learner = Learner(method, supervisor, optimiser, recipe, teacher)
-    average = GaussianAverage(recipe.average, recipe.epochs) if recipe.average else None
+    average = running_average(recipe)
     curves: list[EpochCurve] = []
     checkpoint = Checkpoint(method, optimiser, supervisor, average)
     if resumption is not None:

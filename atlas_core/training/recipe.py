@@ -48,7 +48,12 @@ class Recipe(BaseModel):
 
     @property
     def trained_epochs(self) -> int:
-        return self.epochs if self.stop_after is None else min(self.epochs, self.stop_after)
+        return trained_epochs(self.epochs, self.stop_after)
+
+
+def trained_epochs(epochs: int, stop_after: int | None) -> int:
+    """How many epochs of a schedule are trained."""
+    return epochs if stop_after is None else min(epochs, stop_after)
 
 
 class _Rule(BaseModel):

@@ -17,7 +17,7 @@ from atlas_core.errors import AtlasError
 from atlas_core.labels.schedule import Supervisor
 from atlas_core.methods.base import Batch, CrossEntropy, PromptMethod
 from atlas_core.methods.coop import CoOp
-from atlas_core.training.averaging import GaussianAverage
+from atlas_core.training.averaging import running_average
 from atlas_core.training.checkpoint import Checkpoint
 from atlas_core.training.data import TrainingData, epoch_batches
 from atlas_core.training.loop import (
@@ -138,7 +138,7 @@ class _Seat:
         self.method = _as_coop(member.method)
         optimiser = build_optimiser(self.method, recipe)
         self.learner = Learner(self.method, member.supervisor, optimiser, recipe, member.teacher)
-        self.average = GaussianAverage(recipe.average, recipe.epochs) if recipe.average else None
+        self.average = running_average(recipe)
         self.curves: list[EpochCurve] = []
         self.steps: list[StepFigures] = []
         self.batches: list[Batch] = []

@@ -16,7 +16,7 @@ from atlas_core.methods.registry import METHODS
 from atlas_core.methods.sentences import read_sentences
 from atlas_core.methods.traits.base import Classes, TextReference, parse_options
 from atlas_core.stages.text_features import combine_templates
-from atlas_core.stages.trained_method import PROMPTS_FILE
+from atlas_core.stages.trained_method import PROMPTS_FILE, trained_classes
 from atlas_core.training.checkpoint import read_tensors
 from atlas_core.training.randomness import stream
 from atlas_core.use.runs import FinishedRun
@@ -45,7 +45,7 @@ def load_trained(run: FinishedRun, clip: FrozenClip, names: Sequence[str] | None
         reference=reference_features(clip, method_class.text_reference(options, classes), chosen),
     )
     if method.learns:
-        method.load_learned_state(state, run.classes)
+        method.load_learned_state(state, trained_classes(metadata))
     return method.eval()
 
 

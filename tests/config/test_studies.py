@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from atlas_core.commands.options import overrides_from
 from atlas_core.errors import AtlasError
+from atlas_core.methods.registry import METHODS
+from atlas_core.placement import Placement
+from atlas_core.plan.build import build_graph
 from atlas_core.presets import load_studies, load_study, preset_names, study_title, validate_study
 
 BASE = {
@@ -38,6 +41,26 @@ def test_paper_presets_draw_one_view_an_epoch_as_published() -> None:
     for name in preset_names():
         if "paper" in name:
             assert {study.views.per_image for study in load_studies(name)} == {"epochs"}
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [
+        "base-to-new-paper",
+        "base-to-new-paper-10seeds",
+        "cross-dataset-paper",
+        "domain-generalization-paper",
+    ],
+)
+def test_a_paper_preset_of_every_method_has_every_method(preset: str) -> None:
+    (study,) = load_studies(preset)
+    assert sorted(method.name for method in study.methods) == sorted(METHODS.names())
+
+
+def test_the_readme_counts_the_methods() -> None:
+    words = {15: "Fifteen", 16: "Sixteen", 17: "Seventeen"}
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"\n{words[len(METHODS.names())]} methods" in readme
 
 
 def test_a_protocol_and_a_preset_name_a_study() -> None:
@@ -132,3 +155,18 @@ def test_relative_paths_in_a_study_count_from_its_own_folder(
     folder = tmp_path / "studies"
     assert study.datasets == (str(folder / "ponds.yaml"), f"image_folder:{folder / 'birds'}")
     assert study.backbone.weights == folder / "clip.safetensors"
+
+
+def test_class_specific_contexts_are_refused_where_a_study_would_test_other_classes(tmp_path: Path) -> None:
+    options = {"class_specific": True, "ctx_init": "", "n_ctx": 4}
+    methods = [{"name": "coop", "options": options}]
+
+    def plan(preset: str) -> None:
+        build_graph(load_study(preset, {"methods": methods}), Placement(home=tmp_path))
+
+    plan("few-shot-demo")
+    for preset in ("base-to-new-demo", "cross-dataset-demo"):
+        with pytest.raises(AtlasError, match="belong to the classes they were trained on"):
+            plan(preset)
+    options["class_specific"] = False  # the message's advice
+    plan("base-to-new-demo")

@@ -213,6 +213,7 @@ def test_imagenet_labels_follow_the_sorted_wnids_and_its_validation_images_are_t
 ) -> None:
     index = read_dataset(imagenet(tmp_path), tmp_path)
     assert index.class_names == ("tench", "goldfish", "great white shark", "orca")
+    assert index.class_ids == tuple(WNIDS)
     assert [len(index.positions(split)) for split in SPLITS] == [8, 0, 4]
     assert index.items[0].path == "images/train/n01440764/n01440764_10.JPEG"
     assert index.items[-1] == type(index.items[0])(
@@ -236,6 +237,7 @@ def test_imagenet_with_its_validation_images_in_one_heap_is_explained(tmp_path: 
 def test_a_variant_with_some_classes_relabels_its_sorted_folders(name: str, tmp_path: Path) -> None:
     index = variant(name, tmp_path, [WNIDS[3], WNIDS[1]])
     assert index.class_names == ("goldfish", "orca")
+    assert index.class_ids == (WNIDS[1], WNIDS[3])
     assert [item.label for item in index.items] == [0, 0, 1, 1]
     assert {item.split for item in index.items} == {"test"}
 
@@ -245,6 +247,7 @@ def test_folder_i_of_imagenetv2_is_line_i_of_the_class_names(tmp_path: Path) -> 
     lines = b"".join(b"n%08d name %d\n" % (n, n) for n in range(12))
     index = variant("imagenetv2", tmp_path, [str(n) for n in range(12)], lines)
     assert index.class_names == tuple(f"name {n}" for n in range(12))
+    assert index.class_ids == tuple(f"n{n:08d}" for n in range(12))
     assert all(item.path.split("/")[1] == str(item.label) for item in index.items)
 
 

@@ -116,8 +116,11 @@ def test_a_perfect_model_confuses_nothing():
     assert measures.confusion_pairs(rows_of(torch.eye(3), [0, 1, 2])) == []
 
 
-def test_a_probability_that_underflowed_keeps_the_likelihood_finite():
-    assert 80 < measures.negative_log_likelihood(rows_of(torch.tensor([[1e4, 0.0]]), [1])) < 90
+@pytest.mark.parametrize("margin", [1.0, 90.0, 200.0, 1e4])
+def test_the_likelihood_is_exact_where_a_probability_underflows(margin):
+    rows = rows_of(torch.tensor([[margin, 0.0], [0.0, margin]], dtype=torch.float64), [1, 1])
+    expected = (math.log1p(math.exp(-margin)) * 2 + margin) / 2
+    assert measures.negative_log_likelihood(rows) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_diverged_model_is_measured_as_wrong_and_overconfident():

@@ -27,6 +27,7 @@ def test_a_row_holds_prediction_probabilities_and_the_five_best_classes():
     assert row["top5"] == [5, 1, 2, 4, 0]
     assert row["probability"] == pytest.approx(softmax[5].item(), rel=1e-6)
     assert row["label_probability"] == pytest.approx(softmax[1].item(), rel=1e-6)
+    assert row["label_log_probability"] == pytest.approx(softmax[1].log().item(), rel=1e-6)
     assert (row["run_id"], row["target"], row["subset"], row["item"]) == ("r", "pets", "base", "0.jpg")
 
 

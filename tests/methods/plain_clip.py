@@ -29,6 +29,10 @@ class PlainClip:
     def scale(self) -> float:
         return math.exp(float(self.state["logit_scale"]))
 
+    @property
+    def text_layers(self) -> int:
+        return self._layers("transformer")
+
     def embed(self, ids: Tensor) -> Tensor:
         return self.state["token_embedding.weight"][ids]
 

@@ -68,11 +68,26 @@ def test_initial_words_give_the_zero_shot_model_of_that_prompt() -> None:
     assert_near(method.text_features(), direct)
 
 
-def test_class_specific_contexts_from_words_start_alike() -> None:
-    method = build("coop", {"ctx_init": "a photo of a", "class_specific": True})
-    assert isinstance(method, CoOp)
-    assert method.ctx.shape[:2] == (len(NAMES), 4)
-    assert_near(method.text_features(), method.clip.encode_text([f"a photo of a {each}." for each in NAMES]))
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("coop", {"ctx_init": ""}),
+        ("kgcoop", {"ctx_init": ""}),
+        ("dept_coop", {"ctx_init": ""}),
+        ("prograd", {"initial": "random"}),
+    ],
+)
+def test_class_specific_contexts_start_from_random_numbers_as_published(
+    name: str, advice: dict[str, str]
+) -> None:
+    """The published trainers train one context for all where it starts from words, whatever CSC says."""
+    words = {"ctx_init": "a photo of a", "class_specific": True}
+    with pytest.raises(AtlasError, match=f"set {next(iter(advice))}: .* or class_specific: false"):
+        build(name, words)
+    method = build(name, {**words, **advice, "n_ctx": 5})
+    assert method.learned_state()["ctx"].shape == (len(NAMES), 5, method.clip.text.width)
+    shared = build(name, {**words, "class_specific": False})
+    assert shared.learned_state()["ctx"].ndim == 2
 
 
 def test_a_random_context_depends_on_the_seed_alone() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from atlas_core.methods.dept import DePT, rows_of
+from atlas_core.methods.dept import DePT
 from atlas_core.methods.registry import METHODS
+from atlas_core.methods.traits.base import Classes
 from atlas_core.training.optimiser import build_optimiser
 from atlas_core.training.recipe import method_defaults, resolve_recipe
 from tests.methods.plain_clip import cross_entropy, unit
@@ -100,35 +101,44 @@ def test_modulation_starts_as_the_identity() -> None:
     assert not state["film_image.bias"].any()
 
 
-def test_a_subset_of_the_trained_classes_keeps_its_rows_of_the_head() -> None:
-    """ImageNet-A and -R have 200 of ImageNet's classes, in its order."""
-    case = make_text_case("dept_coop", HOSTS["dept_coop"])
-    subset = build("dept_coop", HOSTS["dept_coop"], names=(NAMES[1], NAMES[3]), trained=False)
-    subset.load_learned_state(case.method.learned_state(), NAMES)
+MISSILES = ("missile", "cat", "missile", "river")
+WNIDS = ("n03773504", "n02123045", "n04008634", "n09411189")
+
+
+@pytest.mark.parametrize("rows", [[0, 3], [2], [1, 2, 3], [3, 0]])
+def test_a_subset_of_the_trained_classes_keeps_its_rows_of_the_head(rows: list[int]) -> None:
+    """ImageNet-A and -R have 200 of ImageNet's classes: known by their WordNet ids, for two are called "missile"."""
+    case = make_text_case("dept_coop", HOSTS["dept_coop"], names=MISSILES)
+    names, ids = (tuple(each[row] for row in rows) for each in (MISSILES, WNIDS))
+    subset = build("dept_coop", HOSTS["dept_coop"], names=names, trained=False, ids=ids)
+    subset.load_learned_state(case.method.learned_state(), Classes(MISSILES, {}, ids=WNIDS))
     assert_near(
-        subset.predictor()(case.batch.features), case.method.predictor()(case.batch.features)[:, [1, 3]]
+        subset.predictor()(case.batch.features), case.method.predictor()(case.batch.features)[:, rows]
     )
 
 
 def test_classes_of_which_some_are_new_get_no_head() -> None:
     case = make_text_case("dept_coop", HOSTS["dept_coop"])
     mixed = build("dept_coop", HOSTS["dept_coop"], names=(NAMES[0], "river"), trained=False)
-    mixed.load_learned_state(case.method.learned_state(), NAMES)
+    mixed.load_learned_state(case.method.learned_state(), Classes(NAMES, {}))
     assert isinstance(mixed, DePT)
     assert mixed.linear is None
 
 
 @pytest.mark.parametrize(
-    ("names", "rows"),
+    ("names", "ids", "rows"),
     [
-        (("b", "d"), [1, 3]),
-        (("b", "b"), [1, 4]),
-        (("a", "e"), None),
-        ((), []),
+        pytest.param(("c", "b"), ("3", "2"), [2, 1], id="by id, in any order"),
+        pytest.param(("b",), ("4",), [3], id="the second of two with one name"),
+        pytest.param(("b",), ("9",), None, id="another class of that name"),
+        pytest.param(("z",), ("1",), [0], id="a class under another name"),
+        pytest.param(("a", "b", "c", "b"), (), [0, 1, 2, 3], id="the same list: label by label"),
+        pytest.param(("a", "c"), (), None, id="part of the names, which say nothing"),
     ],
 )
-def test_rows_of_a_head(names: tuple[str, ...], rows: list[int] | None) -> None:
-    assert rows_of(names, ("a", "b", "c", "d", "b")) == rows
+def test_rows_of_a_head(names: tuple[str, ...], ids: tuple[str, ...], rows: list[int] | None) -> None:
+    trained = Classes(("a", "b", "c", "b"), {}, ids=("1", "2", "3", "4"))
+    assert Classes(names, {}, ids=ids).rows_among(trained) == rows
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from atlas_core.methods.traits.base import Classes
 from tests.methods.plain_clip import cross_entropy
 from tests.methods.visual_case import (
     NAMES,
@@ -53,7 +54,7 @@ def test_loss_logits_and_gradients_are_those_of_the_formula(options: dict[str, f
 def test_the_head_joins_the_prediction_of_trained_classes_only() -> None:
     base = make_case("dept_maple", {"depth": 3})
     new = make_case("dept_maple", {"depth": 3}, names=NEW_NAMES, trained=False)
-    new.method.load_learned_state(base.method.learned_state(), NAMES)
+    new.method.load_learned_state(base.method.learned_state(), Classes(NAMES, {}))
     pixels = base.batch.pixels
     assert pixels is not None
     leaves = base.leaves()

@@ -21,9 +21,11 @@ from tests.methods.visual_case import (
 def slow_logits(
     case: Case, leaves: dict[str, Tensor], names: tuple[str, ...] = NAMES, prefix: str = "a photo of a"
 ) -> Tensor:
-    text, visual = leaves["text_prompts"], leaves["visual_prompts"]
+    text, visual = leaves["text_prompts"], leaves.get("visual_prompts")
     assert case.batch.pixels is not None
     g = case.plain.text(prompt_ids(prefix, names), text[0], list(text[1:]))
+    if visual is None:
+        return case.plain.logits(case.plain.image(case.batch.pixels), g)
     return case.plain.logits(case.plain.image(case.batch.pixels, visual[0], list(visual[1:])), g)
 
 
@@ -36,6 +38,7 @@ def slow_logits(
             {"depth_text": 2, "depth_vision": 3, "n_ctx_text": 4, "n_ctx_vision": 5}, id="own lengths"
         ),
         pytest.param({}, id="deeper than both towers"),
+        pytest.param({"n_ctx_text": 4, "n_ctx_vision": 0, "depth_vision": 0}, id="language only"),
         pytest.param({"depth_text": 3, "text_chunk": 3, "gradient_checkpointing": True}, id="recomputed"),
     ],
 )
@@ -54,6 +57,20 @@ def test_each_tower_has_at_most_as_many_prompted_blocks_as_blocks() -> None:
     state = make_case("ivlp").method.learned_state()
     assert state["text_prompts"].shape == (4, 2, 32)
     assert state["visual_prompts"].shape == (3, 2, 48)
+
+
+@pytest.mark.parametrize("options", [{"n_ctx_vision": 0}, {"depth_vision": 0}])
+def test_language_only_prompts_learn_nothing_of_the_image_tower(options: dict[str, int]) -> None:
+    """As vit_b16_c2_ep5_batch4_4ctx_language_only.yaml, which sets both to 0."""
+    case = make_case("ivlp", {"n_ctx_text": 4, **options})
+    assert {name: tuple(each.shape) for name, each in case.method.learned_state().items()} == {
+        "text_prompts": (4, 4, 32)
+    }
+    new = make_case("ivlp", {"n_ctx_text": 4, **options}, names=NEW_NAMES, trained=False)
+    new.method.load_learned_state(case.method.learned_state())
+    assert case.batch.pixels is not None
+    found = new.method.predictor()(case.batch.pixels)
+    assert_near(found, slow_logits(case, case.leaves(), NEW_NAMES))
 
 
 def test_random_contexts_stand_where_the_placeholders_stood() -> None:

@@ -128,6 +128,13 @@ def test_every_method_has_a_summary_readable_constants_and_a_page(name: str) -> 
     assert (Path(__file__).parents[2] / "docs" / "methods" / f"{page}.md").is_file()
 
 
+@pytest.mark.parametrize("name", METHODS.names())
+def test_no_published_training_stops_before_its_schedule_ends(name: str) -> None:
+    """A shorter training is published as a shorter schedule, with the cosine over its own epochs."""
+    defaults = method_defaults(METHODS.get(name).defaults_file)
+    assert not any("stop_after" in each.training for each in (defaults, *defaults.rules))
+
+
 def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(AtlasError, match="did you mean 'kgcoop'"):
         METHODS.get("kgcop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from atlas_core.errors import AtlasError
 from atlas_core.methods import tcp
 from atlas_core.methods.tcp import TCP, prompt_template
 from atlas_core.methods.traits.base import Classes
-from atlas_core.training.optimiser import build_optimiser
+from atlas_core.training.optimiser import build_optimiser, learning_rate
 from atlas_core.training.recipe import Recipe, method_defaults, resolve_recipe
 from tests.methods.plain_clip import cross_entropy, unit
 from tests.methods.test_kgcoop import slow_distance
@@ -109,11 +110,23 @@ def test_prompt_around_the_context(templates: dict[str, str], n_ctx: int, expect
     assert prompt_template(Classes((), templates), n_ctx) == expected
 
 
-@pytest.mark.parametrize(("dataset", "epochs"), [("dtd", 50), ("sun397", 25), ("imagenet", 25)])
-def test_published_training(dataset: str, epochs: int) -> None:
-    recipe, _ = _recipe(dataset)
+PROTOCOLS_OF_IMAGENET = ("base_to_new", "few_shot", "cross_dataset", "domain_generalization")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "protocol", "epochs", "last_rate"),
+    [
+        ("dtd", "base_to_new", 50, 0.001 * (1 + math.cos(math.pi * 48 / 50))),
+        ("sun397", "base_to_new", 25, 3.14160e-5),
+        *(("imagenet", protocol, 25, 3.14160e-5) for protocol in PROTOCOLS_OF_IMAGENET),
+    ],
+)
+def test_published_training(dataset: str, protocol: str, epochs: int, last_rate: float) -> None:
+    """The published train.py sets MAX_EPOCH = 25 for ImageNet and SUN397: the cosine's length, not an early stop."""
+    recipe, _ = _recipe(dataset, protocol)
     assert (recipe.optimizer, recipe.lr, recipe.adam_eps) == ("adam", 0.002, 1e-3)
-    assert (recipe.epochs, recipe.trained_epochs, recipe.batch_size) == (50, epochs, 32)
+    assert (recipe.epochs, recipe.trained_epochs, recipe.batch_size) == (epochs, epochs, 32)
+    assert learning_rate(recipe, recipe.lr, epochs - 1) == pytest.approx(last_rate, rel=1e-4)
 
 
 def test_learned_parameters_are_single_precision_so_that_adams_epsilon_is_not_zero() -> None:
@@ -124,8 +137,6 @@ def test_learned_parameters_are_single_precision_so_that_adams_epsilon_is_not_ze
     assert torch.tensor(1e-8, dtype=torch.float16) == 0  # the trap of the published half-precision training
 
 
-def _recipe(dataset: str) -> tuple[Recipe, dict[str, object]]:
+def _recipe(dataset: str, protocol: str = "base_to_new") -> tuple[Recipe, dict[str, object]]:
     defaults = method_defaults(TCP.defaults_file)
-    return resolve_recipe(
-        defaults, protocol="base_to_new", dataset=dataset, shots=16, training={}, options={}
-    )
+    return resolve_recipe(defaults, protocol=protocol, dataset=dataset, shots=16, training={}, options={})

@@ -12,6 +12,7 @@ from atlas_core.labels.config import SupervisionConfig
 from atlas_core.labels.schedule import Supervisor
 from atlas_core.methods.base import PromptMethod
 from atlas_core.methods.registry import METHODS
+from atlas_core.methods.traits.base import Classes
 from atlas_core.training.checkpoint import read_tensors, write_tensors
 from atlas_core.training.data import TrainingData
 from atlas_core.training.loop import train
@@ -63,7 +64,7 @@ def test_the_loss_falls_and_a_reloaded_checkpoint_predicts_identically(
     write_tensors(tmp_path / "prompts.safetensors", method.learned_state(), {})
     state, _ = read_tensors(tmp_path / "prompts.safetensors")
     other = build(name, {"reduction": 4} if "cocoop" in name else {}, seed=9).eval()
-    other.load_learned_state(state, NAMES)
+    other.load_learned_state(state, Classes(NAMES, {}))
     features = make_data().bank[:, 0]
     assert torch.equal(method.predictor()(features), other.predictor()(features))
 
@@ -73,7 +74,7 @@ def test_the_trained_method_serves_new_classes(name: str) -> None:
     method, _ = trained(name, "one_hot")
     options = {"reduction": 4} if "cocoop" in name else {}
     new = build(name, options, names=NEW_NAMES, trained=False, seed=9).eval()
-    new.load_learned_state(method.learned_state(), NAMES)
+    new.load_learned_state(method.learned_state(), Classes(NAMES, {}))
     logits = new.predictor()(make_data().bank[:, 0])
     assert logits.shape == (N, len(NEW_NAMES))
     assert bool(logits.isfinite().all())

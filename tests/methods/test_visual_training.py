@@ -11,6 +11,7 @@ from atlas_core.labels.base import FrozenTargets
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.labels.schedule import Supervisor
 from atlas_core.methods.base import PromptMethod
+from atlas_core.methods.traits.base import Classes
 from atlas_core.training.averaging import gaussian_weights
 from atlas_core.training.checkpoint import read_tensors, write_tensors
 from atlas_core.training.data import TrainingData
@@ -52,7 +53,7 @@ def test_the_loss_falls_and_a_reloaded_checkpoint_predicts_identically(name: str
     write_tensors(tmp_path / "prompts.safetensors", method.learned_state(), {})
     state, _ = read_tensors(tmp_path / "prompts.safetensors")
     other = make_case(name).method.eval()
-    other.load_learned_state(state, NAMES)
+    other.load_learned_state(state, Classes(NAMES, {}))
     pixels = torch.randn((5, 3, 32, 32), generator=torch.Generator().manual_seed(6))
     assert torch.equal(method.predictor()(pixels), other.predictor()(pixels))
 

@@ -70,11 +70,12 @@ def build(
     templates: Mapping[str, str] = TEMPLATES,
     text_layers: int = 4,
     seed: int = 1,
+    ids: tuple[str, ...] = (),
 ) -> PromptMethod:
     """A registered method in its initial state."""
     clip, method_class = clip_of_state(text_layers), METHODS.get(name)
     parsed = parse_options(method_class, options or {})
-    classes = Classes(names, templates, trained=trained)
+    classes = Classes(names, templates, trained=trained, ids=ids)
     reference = method_class.text_reference(parsed, classes)
     return method_class(
         clip,
@@ -107,6 +108,11 @@ class PlainText(PlainClip):
             x = self._block(f"transformer.resblocks.{index}.", x, self.text_heads, causal=True)
         return self._norm("ln_final.", x)[end] @ self.state["text_projection"]
 
+    def tokens(self, prompts: Sequence[str]) -> Tensor:
+        """Token ids [C, 77]."""
+        ids: Tensor = _TOKENIZER(list(prompts))
+        return ids
+
     def words(self, text: str) -> Tensor:
         """Embeddings of a text's tokens, [n, W]."""
         return self.embed(torch.tensor(_TOKENIZER.encode(text), dtype=torch.long))
@@ -119,7 +125,7 @@ class PlainText(PlainClip):
 
     def template(self, template: str, names: Sequence[str] = NAMES) -> Tensor:
         """Raw features [C, D] of a hand-written prompt."""
-        return self.text(_TOKENIZER([template.format(name) for name in names]))
+        return self.text(self.tokens([template.format(name) for name in names]))
 
     def context(self, ctx: Tensor, names: Sequence[str] = NAMES) -> Tensor:
         """Raw features [C, D] of `[ctx] name.`"""

@@ -303,6 +303,17 @@ def test_what_is_imported_is_followed(digest: Digest) -> None:
     assert first == digest(fish, water="DEPTH = 1\nWIDTH = 3\n", plants="reed = 1\n")
 
 
+def test_a_relative_import_inside_a_function_is_followed_from_a_package_too(digest: Digest) -> None:
+    code = "def root():\n    from .water import DEPTH\n    return DEPTH"
+    for named in ({"root": "ponds:root", "__init__": code, "fish": ""}, {"fish": code}):
+        assert digest(**named, water="DEPTH = 1\n") != digest(**named, water="DEPTH = 2\n")
+
+
+def test_what_runs_only_outside_type_checking_counts(digest: Digest) -> None:
+    code = "from typing import TYPE_CHECKING\nif not TYPE_CHECKING:\n    A = {}\ndef root(): return A"
+    assert digest(code.format(1)) != digest(code.format(2))
+
+
 def test_a_module_that_is_handed_on_counts_whole(digest: Digest) -> None:
     fish = "from ponds import water\ndef root(): return vars(water)"
     assert digest(fish, water="DEPTH = 1\n") != digest(fish, water="DEPTH = 1\nWIDTH = 3\n")
@@ -338,6 +349,12 @@ def test_what_importing_the_packages_around_a_module_does_counts(digest: Digest)
 def test_a_root_without_a_name_or_with_an_unknown_one_is_the_whole_module(digest: Digest) -> None:
     for root in ("ponds.fish", "ponds.fish:made_otherwise"):
         assert digest("A = 1\nB = 1\n", root=root) != digest("A = 1\nB = 2\n", root=root)
+
+
+def test_a_root_inside_another_definition_counts_with_it(digest: Digest) -> None:
+    for root in ("ponds.fish:A.B", "ponds.fish:make.<locals>.C"):
+        code = "class A:\n    class B:\n        x = {0}\ndef make():\n    class C:\n        x = {0}\n    return C"
+        assert digest(code.format(1), root=root) != digest(code.format(2), root=root)
 
 
 def test_a_root_without_source_is_an_error_that_names_it(digest: Digest) -> None:

@@ -139,6 +139,8 @@ def test_manifests_of_another_form_are_passed_over(tmp_path: Path) -> None:
         {"config": None},
         {"config": {**node.config, "training": "long"}},
         {"inputs": {}},
+        {"inputs": [1]},
+        {"inputs": {"run": [1]}},
     ):
         Costs.from_manifests([manifest_of(node, 1.0, **parts)]).seconds(node)
     strange = Node("tune", "x", "x", {}, {}, ())

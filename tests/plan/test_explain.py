@@ -82,6 +82,15 @@ def test_why_of_a_waiting_run_that_is_stale_names_what_differs(world: TinyWorld)
     assert not any("comes out as it was" in line for line in lines)
 
 
+def test_why_says_that_a_datasets_folder_is_not_there(world: TinyWorld) -> None:
+    (world.home / "data" / "ponds").rename(world.home / "data" / "unmounted")
+    (cause,) = (line for line in why(world, "ponds /ls") if line.startswith("waits for "))
+    assert (
+        cause
+        == f"waits for fetch/ponds is stale: the dataset's folder {world.home / 'data' / 'ponds'} is not there"
+    )
+
+
 def test_why_says_that_a_damaged_artifact_is_damaged(world: TinyWorld) -> None:
     store = Store(world.placement.store_path)
     victim = next(each for each in store.manifests("tune") if "ponds" in each.name and "/ols/" in each.name)

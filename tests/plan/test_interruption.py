@@ -96,9 +96,7 @@ def test_manifests_are_whole_json_whenever_they_are_there(tmp_path: Path) -> Non
     wait_for_runs(store, 2, process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    for folder in (
-        each for stage in store.root.iterdir() if stage.name[0] != "." for each in stage.iterdir()
-    ):
+    for folder in store.folders():
         manifest = json.loads((folder / "manifest.json").read_text())
         assert store.lookup(manifest["stage"], manifest["key"]) is not None
 

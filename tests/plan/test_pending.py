@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atlas_core import code_digest
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.resolve import NodeState, Resolver, ToMake
 from atlas_core.results.report.study import write_study_report
 from atlas_core.store import Store
+from tests.plan.conftest import EditModule
 from tests.tiny_study import TinyWorld, draw_image_folder, make_world
 
 
@@ -69,19 +69,8 @@ def test_what_waits_and_has_no_version_is_missing(copied: TinyWorld) -> None:
     assert states["tune/ponds/base/2-shot/coop/ls/seed1"].status == "pending"
 
 
-def test_what_waits_and_differs_in_its_code_is_stale(
-    copied: TinyWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    original = code_digest._source_path
-    edited = tmp_path / "ols.py"
-    source = original("atlas_core.labels.ols")
-    assert source is not None
-    edited.write_text(source.read_text() + "\nEXTRA = 1\n")
-    monkeypatch.setattr(
-        code_digest,
-        "_source_path",
-        lambda module: edited if module == "atlas_core.labels.ols" else original(module),
-    )
+def test_what_waits_and_differs_in_its_code_is_stale(copied: TinyWorld, edit_module: EditModule) -> None:
+    edit_module("atlas_core.labels.ols", lambda text: text.replace("1 / ", "2 / ", 1))
     states = states_of(copied)
     assert states["tune/ponds/base/2-shot/coop/ols/seed1"].status == "stale"
     assert states["tune/ponds/base/2-shot/coop/ls/seed1"].status == "pending"

@@ -110,7 +110,8 @@ def test_a_reloaded_run_predicts_the_same(finished: Finished, method: str, super
     clip = load_backbone(BackboneConfig(model="demo"))
     for node in finished.evaluations(method, supervision):
         inputs = {role: finished.folder(each) for role, each in node.inputs.items()}
-        learner, _ = load_method(clip, inputs["run"], inputs, trained=node.config["trained_classes"])
+        templates, trained = node.config["templates"], node.config["trained_classes"]
+        learner = load_method(clip, inputs["run"], inputs, templates=templates, trained=trained)
         again = torch.cat([chunk.argmax(dim=1) for chunk in logits_of(learner, clip, inputs)])
         stored = pq.read_table(finished.folder(node) / "predictions.parquet")["prediction"].to_pylist()
         assert again.tolist() == stored

@@ -98,8 +98,10 @@ def test_the_members_do_learn_and_learn_different_things() -> None:
     assert torch.pdist(ends).min() > 1e-4
 
 
-def test_averaged_weights_and_chunks_are_those_of_training_alone() -> None:
-    recipe = RECIPE.model_copy(update={"average": WeightAverage(mean=4, std=2)})
+@pytest.mark.parametrize("stop_after", [None, 3])
+def test_averaged_weights_and_chunks_are_those_of_training_alone(stop_after: int | None) -> None:
+    average = WeightAverage(mean=4, std=2)
+    recipe = RECIPE.model_copy(update={"average": average, "stop_after": stop_after})
     members = [
         Member(method_of("coop", seed, text_chunk=3), data_of(seed), supervisor_of("ls"), seed)
         for seed in (1, 2)

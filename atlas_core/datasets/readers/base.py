@@ -23,12 +23,14 @@ class Listing:
         class_names: By label.
         from_disk: The items were found by listing folders, so they need not be looked for again.
         reading: Why they are so, and what was left out.
+        class_ids: By label, where classes are known by more than a name (see `DatasetIndex`).
     """
 
     items: tuple[Item, ...]
     class_names: tuple[str, ...]
     from_disk: bool = False
     reading: Reading = PLAIN
+    class_ids: tuple[str, ...] = ()
 
 
 Reader = Callable[[DatasetSpec, Path], Listing]
@@ -50,7 +52,7 @@ def read_dataset(spec: DatasetSpec, root: Path) -> DatasetIndex:
     """
     folder = spec.path(root)
     listing = read_listing(spec, folder)
-    return DatasetIndex(spec.name, folder, listing.items, listing.class_names)
+    return DatasetIndex(spec.name, folder, listing.items, listing.class_names, listing.class_ids)
 
 
 def read_listing(spec: DatasetSpec, folder: Path) -> Listing:

@@ -37,7 +37,8 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
             items += [
                 Item(join(where, name), label, names[wnid], split) for name in image_names(folder / where)
             ]
-    return Listing(tuple(items), tuple(names[wnid] for wnid in wnids["train"]), from_disk=True)
+    titles = tuple(names[wnid] for wnid in wnids["train"])
+    return Listing(tuple(items), titles, from_disk=True, class_ids=tuple(wnids["train"]))
 
 
 def _wnids(spec: DatasetSpec, folder: Path, part: str) -> list[str]:

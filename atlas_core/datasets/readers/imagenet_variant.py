@@ -25,32 +25,37 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
     found = sub_folders(images)
     match spec.options.get("folders", "wnid"):
         case "number":
-            classes = _numbered(spec, found, list(names.values()))
+            classes = _numbered(spec, found, names)
         case "wnid":
             classes = _by_wnid(spec, found, names)
         case other:
             raise AtlasError(f"dataset {spec.name!r}: options.folders = {other!r}", expected="wnid or number")
     items = [
         Item(join(spec.image_folder, f"{name}/{file}"), label, title, "test")
-        for label, (name, title) in enumerate(classes)
+        for label, (name, _, title) in enumerate(classes)
         for file in image_names(images / name)
     ]
-    return Listing(tuple(items), tuple(title for _, title in classes), from_disk=True)
+    titles, wnids = (tuple(each[part] for each in classes) for part in (2, 1))
+    return Listing(tuple(items), titles, from_disk=True, class_ids=wnids)
 
 
-def _numbered(spec: DatasetSpec, found: list[str], titles: list[str]) -> list[tuple[str, str]]:
-    expected = [str(number) for number in range(len(titles))]
+# A class: its folder, its WordNet id and its name.
+_Class = tuple[str, str, str]
+
+
+def _numbered(spec: DatasetSpec, found: list[str], names: dict[str, str]) -> list[_Class]:
+    expected = [str(number) for number in range(len(names))]
     missing = [name for name in expected if name not in set(found)]
     if missing:
         raise AtlasError(
             f"dataset {spec.name!r}: class folders missing: {name_some(missing)}",
-            expected=f"folders 0 to {len(titles) - 1}, one a line of classnames.txt",
+            expected=f"folders 0 to {len(names) - 1}, one a line of classnames.txt",
         )
-    return list(zip(expected, titles, strict=True))
+    return list(zip(expected, names, names.values(), strict=True))
 
 
-def _by_wnid(spec: DatasetSpec, found: list[str], names: dict[str, str]) -> list[tuple[str, str]]:
+def _by_wnid(spec: DatasetSpec, found: list[str], names: dict[str, str]) -> list[_Class]:
     unnamed = [name for name in found if name not in names]
     if unnamed:
         raise AtlasError(f"dataset {spec.name!r}: folders without a class name: {name_some(unnamed)}")
-    return [(name, names[name]) for name in found]
+    return [(wnid, wnid, names[wnid]) for wnid in found]

@@ -74,19 +74,44 @@ class Classes:
 
     Attributes:
         names: Class names as they stand in a prompt, [C].
-        templates: The dataset's templates by method family ("coop" is always there).
+        templates: Their dataset's templates by family: those in the method's `template_families`.
         trained: Whether these are the classes that the method was trained on.
+        ids: What tells each class from others of its name, [C] (ImageNet's WordNet ids); empty where none are known.
     """
 
     names: tuple[str, ...]
     templates: Mapping[str, str]
     trained: bool = True
+    ids: tuple[str, ...] = ()
 
     def template(self, family: str) -> str:
-        return self.templates.get(family, self.templates["coop"])
+        """The template of a family, or of "coop" where the dataset has none of its own.
+
+        Raises:
+            AtlasError: Neither is there.
+        """
+        for each in (family, "coop"):
+            if each in self.templates:
+                return self.templates[each]
+        raise AtlasError(
+            f"the method reads the template family {family!r}, which it does not name",
+            expected=f"families among {', '.join(self.templates) or '(none)'}",
+            fix=f"add {family!r} to the method's `template_families`",
+        )
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def rows_among(self, others: Classes) -> list[int] | None:
+        """Where each of these classes stands among others; None unless all are known to be there.
+
+        Classes are the same where their ids are. Without ids only equal lists are the same classes, label by label: one
+        name may mean two classes (ImageNet's names have "missile" and "sunglasses" twice).
+        """
+        if self.ids and others.ids:
+            places = {each: row for row, each in enumerate(others.ids)}
+            return [places[each] for each in self.ids] if set(self.ids) <= places.keys() else None
+        return list(range(len(self))) if self.names == others.names else None
 
 
 class MethodTraits:
@@ -103,6 +128,8 @@ class MethodTraits:
         views_per_step: Views of each image that a step needs.
         learns: Whether there is anything to train.
         stackable: Whether runs of it may train as one stack: its step is CoOp's (atlas_core/training/stack.py).
+        template_families: Families of a dataset's templates that the method reads, itself or in `text_reference`;
+            no other enters its keys. None: any.
         defaults_file: The YAML of constants beside the traits.
         Options: Pydantic model of the method's options.
     """
@@ -112,6 +139,7 @@ class MethodTraits:
     views_per_step: ClassVar[int] = 1
     learns: ClassVar[bool] = True
     stackable: ClassVar[bool] = False
+    template_families: ClassVar[tuple[str, ...] | None] = None
     defaults_file: ClassVar[Path]
     Options: ClassVar[type[MethodOptions]] = MethodOptions
 
@@ -119,6 +147,26 @@ class MethodTraits:
     def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference | None:
         """The frozen text features that the method needs as `reference`, or None."""
         return None
+
+    @classmethod
+    def check(cls, options: MethodOptions, *, trained: bool) -> None:
+        """Refuse a class set before anything is trained.
+
+        Args:
+            trained: Whether these are the classes that the method is trained on.
+
+        Raises:
+            AtlasError: With these options the method can predict the classes it was trained on alone.
+        """
+
+    @classmethod
+    def stand_in(cls, reference: Mapping[str, Any]) -> str:
+        """What takes the place of something that the method's authors had, for people; empty where nothing does.
+
+        Args:
+            reference: Configuration of the run's text features (empty where the method has none).
+        """
+        return ""
 
 
 def parse_options(method: type[MethodTraits], raw: Mapping[str, Any]) -> MethodOptions:

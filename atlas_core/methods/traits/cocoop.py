@@ -32,5 +32,6 @@ class CoCoOpOptions(MethodOptions):
 class CoCoOpTraits(MethodTraits):
     """What planning needs to know of CoCoOp."""
 
+    template_families: ClassVar[tuple[str, ...] | None] = ()
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[CoCoOpOptions]] = CoCoOpOptions

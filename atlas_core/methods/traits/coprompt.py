@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -44,3 +45,9 @@ class CoPromptTraits(MaPLeTraits):
         if options.sentences_file is None:
             return TextReference(SIXTY_TEMPLATES, keep_each=True)
         return TextReference((), keep_each=True, sentences_file=options.sentences_file)
+
+    @classmethod
+    def stand_in(cls, reference: Mapping[str, Any]) -> str:
+        if "sentences_sha256" in reference:
+            return ""
+        return f"{len(SIXTY_TEMPLATES)} ImageNet templates in place of the authors' GPT-3 sentences"

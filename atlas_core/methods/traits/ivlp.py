@@ -16,16 +16,21 @@ class IVLPOptions(VisualOptions):
     Attributes:
         n_ctx_text: Text prompts in each prompted block; they start from the first tokens of `ctx_init`, whose
             further tokens stay in the prompt as they are.
-        n_ctx_vision: Visual prompts in each prompted block.
+        n_ctx_vision: Visual prompts in each prompted block; 0 for prompts in the text alone.
         ctx_init: Initial words; empty for random N(0, 0.02²).
-        depth_text, depth_vision: Prompted blocks; all blocks of a tower that has fewer.
+        depth_text, depth_vision: Prompted blocks; all blocks of a tower that has fewer. 0 blocks of the image tower are
+            prompts in the text alone.
     """
 
     n_ctx_text: int = Field(2, ge=1, le=64)
-    n_ctx_vision: int = Field(2, ge=1, le=256)
+    n_ctx_vision: int = Field(2, ge=0, le=256)
     ctx_init: str = "a photo of a"
     depth_text: int = Field(12, ge=1)
-    depth_vision: int = Field(12, ge=1)
+    depth_vision: int = Field(12, ge=0)
+
+    @property
+    def language_only(self) -> bool:
+        return self.n_ctx_vision == 0 or self.depth_vision == 0
 
 
 class IVLPTraits(VisualTraits):

@@ -22,6 +22,7 @@ class KgCoOpOptions(CoOpOptions):
 class KgCoOpTraits(CoOpTraits):
     """What planning needs to know of KgCoOp."""
 
+    template_families = ("kgcoop",)
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[KgCoOpOptions]] = KgCoOpOptions
 

@@ -25,11 +25,20 @@ class ProGradOptions(CoOpOptions):
     projection: float = Field(1.0, ge=0)
     temperature: float = Field(1.0, gt=0)
 
+    @property
+    def starts_from_words(self) -> bool:
+        return self.initial == "template"
+
+    @property
+    def _random_start(self) -> str:
+        return "initial: random"
+
 
 class ProGradTraits(CoOpTraits):
     """What planning needs to know of ProGrad."""
 
     stackable = False
+    template_families = ("prograd",)
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[ProGradOptions]] = ProGradOptions
 

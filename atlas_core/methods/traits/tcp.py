@@ -34,6 +34,7 @@ class TCPOptions(MethodOptions):
 class TCPTraits(MethodTraits):
     """What planning needs to know of TCP."""
 
+    template_families = ("tcp", "tcp_prompt")
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[TCPOptions]] = TCPOptions
 

@@ -10,7 +10,7 @@ from atlas_core.methods.traits.base import Cost, MethodOptions, MethodTraits
 
 
 class VisualOptions(MethodOptions):
-    """Options about cost that every method with visual prompts has; none of them changes a result.
+    """Options of cost that every method with visual prompts has.
 
     Attributes:
         gradient_checkpointing: Recompute each image block in the backward pass: less memory, more time.
@@ -25,4 +25,5 @@ class VisualTraits(MethodTraits):
     """What planning needs to know of VisualMethod."""
 
     image_input = "pixels"
+    template_families: ClassVar[tuple[str, ...] | None] = ()
     Options: ClassVar[type[VisualOptions]] = VisualOptions

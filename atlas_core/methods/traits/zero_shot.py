@@ -35,6 +35,7 @@ class ZeroShotTraits(MethodTraits):
     """What planning needs to know of ZeroShot."""
 
     learns = False
+    template_families = ("coop",)
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options = ZeroShotOptions
 

@@ -54,6 +54,7 @@ class NumberedRecords(Generic[R]):
         """
         latest = max((_number_in(file) for file in self._files(store)), default=0)
         numbered = record.model_copy(update={"number": latest + 1})
+        store.make()
         with writing(store.root), replacing(store.root / self.folder / f"{name}.json") as file:
             file.write_text(numbered.model_dump_json(indent=1), encoding="utf-8")
 

@@ -25,7 +25,7 @@ class Case:
 
     Attributes:
         item: Path in the dataset's folder.
-        picture: What the frozen model saw of it, uint8 [S, S, 3]: resized, centre cropped.
+        picture: What the frozen model saw of it, uint8 [S, S, 3].
         label: Its class.
         csl, isl: Distributions [C]: of its class, and of this picture.
     """
@@ -71,9 +71,9 @@ def cases(data: TrainingSet, clip: FrozenClip, folder: Path, items: Sequence[str
                 expected=f"paths such as {data.items[0]!r}",
                 fix="leave --image out to have images chosen",
             )
-    views = [test_transform(decode_image(folder / item), clip.image_size) for item in items]
+    views = [test_transform(decode_image(folder / item), clip.image_size, clip.resizing) for item in items]
     instance = _instance(data, clip, views).numpy()
-    class_wise = class_soft_labels(data.text, data.temperature).numpy()
+    class_wise = class_soft_labels(data.text, data.class_temperature).numpy()
     labels = [int(data.labels[data.items.index(item)]) for item in items]
     return [
         Case(item, view.permute(1, 2, 0).numpy(), label, class_wise[label], isl)
@@ -84,4 +84,4 @@ def cases(data: TrainingSet, clip: FrozenClip, folder: Path, items: Sequence[str
 def _instance(data: TrainingSet, clip: FrozenClip, views: Sequence[Tensor]) -> Tensor:
     pixels = normalise(torch.stack(list(views)).to(clip.device), clip.mean, clip.std)
     features = clip.encode_image(pixels).float().cpu()
-    return instance_soft_labels(features, data.text.cpu(), data.temperature)
+    return instance_soft_labels(features, data.text.cpu(), data.instance_temperature)

@@ -10,7 +10,12 @@ from torch import Tensor
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.features.cache import read_features
 from atlas_core.labels.base import FrozenTargets
-from atlas_core.labels.soft_labels import class_soft_labels, instance_soft_labels
+from atlas_core.labels.soft_labels import (
+    class_soft_labels,
+    class_temperature,
+    instance_soft_labels,
+    instance_temperature,
+)
 from atlas_core.manifest import Manifest
 from atlas_core.stages.items_table import read_items
 from atlas_core.stages.tensors import read_text_features
@@ -28,7 +33,7 @@ class TrainingSet:
         items: Paths in the dataset's folder, N.
         text: Normalised frozen text features of the classes, [C, D].
         names: C class names as prompted.
-        temperature: s_t of the soft labels.
+        class_temperature, instance_temperature: s_t of the soft labels.
         targets: CSL [C, C] and ISL [N, V, C].
     """
 
@@ -37,7 +42,8 @@ class TrainingSet:
     items: tuple[str, ...]
     text: Tensor
     names: tuple[str, ...]
-    temperature: float
+    class_temperature: float
+    instance_temperature: float
     targets: FrozenTargets
 
 
@@ -55,12 +61,14 @@ def training_set(store: Store, run: Manifest, clip: FrozenClip | None = None) ->
     bank = torch.from_numpy(read_features(features / "features.parquet").bank())
     items = read_items(features)
     supervision = run.key_parts["config"]["supervision"] or {}
-    temperature = float(supervision.get("temperature") or text.logit_scale)
+    wanted = supervision.get("temperature")
+    of_classes = class_temperature(text.features, wanted, text.logit_scale)
+    of_images = instance_temperature(wanted, text.logit_scale)
     n, views, width = bank.shape
-    instance = instance_soft_labels(bank.reshape(n * views, width), text.features, temperature)
+    instance = instance_soft_labels(bank.reshape(n * views, width), text.features, of_images)
     targets = FrozenTargets(
         len(text.names),
-        csl=class_soft_labels(text.features, temperature),
+        csl=class_soft_labels(text.features, of_classes),
         isl=instance.reshape(n, views, -1),
     )
     where = clip.device if clip is not None else torch.device("cpu")
@@ -70,6 +78,7 @@ def training_set(store: Store, run: Manifest, clip: FrozenClip | None = None) ->
         items=tuple(items["path"].to_pylist()),
         text=text.features,
         names=text.names,
-        temperature=temperature,
+        class_temperature=of_classes,
+        instance_temperature=of_images,
         targets=targets.to(where),
     )

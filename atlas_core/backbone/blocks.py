@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atlas_core.errors import AtlasError
+from atlas_core.backbone.precision import HALF
+from atlas_core.backbone.tower_kinds import unsupported
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu"]
 
-_LOW_PRECISION = (torch.float16, torch.bfloat16)
 _QUICK_GELU = 1.702
 
 
@@ -32,7 +32,8 @@ class Block:
 
     `qkv_weight` [3W, W], `out_weight` [W, W], `fc_weight` [H, W] and `proj_weight` [W, H] are laid out as
     torch's linears; `scale_1` and `scale_2` [W] are the LayerScale factors or None. With activation "silu"
-    the factor 1.702 of QuickGELU is already inside `fc_*` and `proj_weight`.
+    the factor 1.702 of QuickGELU is already inside `fc_*` and `proj_weight`. The linears' type is that of the
+    products; a block's input may be of a wider one, in which the residual stream then stays.
     """
 
     heads: int
@@ -50,6 +51,18 @@ class Block:
     proj_bias: Tensor
     scale_2: Tensor | None
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that the block's matrix products are computed in."""
+        return self.qkv_weight.dtype
+
+
+def in_dtype(block: Block, dtype: torch.dtype) -> Block:
+    """The block with its linears rounded to this type; norms and LayerScale factors stay as they are."""
+    linears = ("qkv", "out", "fc", "proj")
+    names = [f"{linear}_{part}" for linear in linears for part in ("weight", "bias")]
+    return replace(block, **{name: getattr(block, name).to(dtype) for name in names})
+
 
 def frozen(tensor: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A copy of a weight that no gradient reaches, contiguous, in this dtype and on this device."""
@@ -64,7 +77,7 @@ def extract_norm(module: Any, dtype: torch.dtype, device: torch.device, where: s
     """
     if not isinstance(module, nn.LayerNorm) or module.weight is None or module.bias is None:
         raise unsupported(where, f"a {type(module).__name__} where a layer norm is expected")
-    kept = torch.float32 if dtype in _LOW_PRECISION else dtype
+    kept = torch.float32 if dtype in HALF else dtype
     return Norm(frozen(module.weight, kept, device), frozen(module.bias, kept, device), module.eps)
 
 
@@ -108,27 +121,16 @@ def extract_block(module: Any, dtype: torch.dtype, device: torch.device, where: 
     )
 
 
-def unsupported(where: str, found: str) -> AtlasError:
-    """The error for an architecture that the functional towers do not cover."""
-    return AtlasError(
-        f"{where} has {found}, which is not supported",
-        expected="open_clip's standard pre-norm transformer blocks (as in the OpenAI and LAION ViT models)",
-        fix="choose another open_clip model. An unsupported image tower still serves every method that"
-        " leaves it unprompted; an unsupported text tower serves no method",
-    )
-
-
-def layer_norm(x: Tensor, norm: Norm) -> Tensor:
-    """Normalise the last dimension; half precision is normalised in float32, as CLIP does."""
-    if x.dtype != norm.weight.dtype:
-        wide = x.to(norm.weight.dtype)
-        return F.layer_norm(wide, norm.weight.shape, norm.weight, norm.bias, norm.eps).to(x.dtype)
-    return F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+def layer_norm(x: Tensor, norm: Norm, dtype: torch.dtype | None = None) -> Tensor:
+    """Normalise the last dimension, into `dtype` or x's own; half precision goes through float32, as in CLIP."""
+    kept = x.to(norm.weight.dtype)
+    normed = F.layer_norm(kept, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+    return normed.to(dtype or x.dtype)
 
 
 def qkv(block: Block, x: Tensor) -> Tensor:
     """Queries, keys and values of the normed input side by side: [..., W] -> [..., 3W]."""
-    return F.linear(layer_norm(x, block.norm_1), block.qkv_weight, block.qkv_bias)
+    return F.linear(layer_norm(x, block.norm_1, block.dtype), block.qkv_weight, block.qkv_bias)
 
 
 def add_attention(block: Block, x: Tensor, attended: Tensor) -> Tensor:
@@ -138,7 +140,8 @@ def add_attention(block: Block, x: Tensor, attended: Tensor) -> Tensor:
 
 def add_mlp(block: Block, x: Tensor) -> Tensor:
     """x + mlp(norm_2(x)), shape [..., W]."""
-    hidden = activate(F.linear(layer_norm(x, block.norm_2), block.fc_weight, block.fc_bias), block.activation)
+    normed = layer_norm(x, block.norm_2, block.dtype)
+    hidden = activate(F.linear(normed, block.fc_weight, block.fc_bias), block.activation)
     return x + _scaled(F.linear(hidden, block.proj_weight, block.proj_bias), block.scale_2)
 
 
@@ -162,7 +165,7 @@ def _activation(module: Any, dtype: torch.dtype, where: str) -> tuple[Activation
     if isinstance(module, QuickGELU):
         # x·σ(1.702x) = silu(1.702x)/1.702. The fused silu is several times faster than three element-wise
         # passes and their backward; in half precision the folded weights would lose exactness, so not there.
-        return ("quick_gelu", 1.0) if dtype in _LOW_PRECISION else ("silu", _QUICK_GELU)
+        return ("quick_gelu", 1.0) if dtype in HALF else ("silu", _QUICK_GELU)
     if isinstance(module, nn.GELU):
         return ("gelu_tanh" if module.approximate == "tanh" else "gelu"), 1.0
     raise unsupported(where, f"the activation {type(module).__name__}")

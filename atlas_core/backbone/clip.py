@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atlas_core.backbone.blocks import unsupported
 from atlas_core.backbone.image import ImageTower, extract_image_tower, forward
+from atlas_core.backbone.precision import wide
 from atlas_core.backbone.text import TextTower, build_layout, encode_prompts, extract_text_tower
 from atlas_core.backbone.text_layout import common_prefix
 from atlas_core.backbone.text_tower import embed_tokens, end_positions
+from atlas_core.backbone.tower_kinds import IMAGE_TOWER, unsupported
 from atlas_core.errors import AtlasError
+from atlas_core.features.resizing import STANDARD, Resizing
 
 Tokenizer = Callable[[list[str]], Tensor]
 
@@ -34,6 +36,7 @@ class FrozenClip:
         logit_scale: The factor on cosine similarities, exp of the learned scale.
         image_size: Side of the square input, in pixels.
         mean, std: Per channel, of the normalised input.
+        resizing: How a test image becomes that square.
         embed_dim: D, of both features.
     """
 
@@ -46,6 +49,7 @@ class FrozenClip:
     embed_dim: int
     tokenizer: Tokenizer
     visual: nn.Module | None
+    resizing: Resizing = STANDARD
 
     @property
     def device(self) -> torch.device:
@@ -78,7 +82,7 @@ class FrozenClip:
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
         """Raw text features of full prompts, [C, D]; a template that all share is computed once."""
         if not prompts:
-            return torch.empty(0, self.embed_dim, dtype=self.dtype, device=self.device)
+            return wide(torch.empty(0, self.embed_dim, dtype=self.dtype, device=self.device))
         ids = self.tokenize(prompts)
         shared = common_prefix(ids, end_positions(self.text, ids))
         layout = build_layout(self.text, ids, shared)
@@ -98,15 +102,14 @@ class FrozenClip:
             AtlasError: This backbone's image tower is not a plain vision transformer.
         """
         if self.image is None:
-            raise unsupported("the image tower", f"the type {type(self.visual).__name__}")
+            raise unsupported(IMAGE_TOWER, f"the type {type(self.visual).__name__}")
         return self.image
 
     def _encode_images(self, pixels: Tensor) -> Tensor:
         if self.image is not None:
             return forward(self.image, pixels)
         assert self.visual is not None
-        features: Tensor = self.visual(pixels.to(self.device, self.dtype))
-        return features
+        return wide(self.visual(pixels.to(self.device, self.dtype)))
 
 
 def freeze(
@@ -115,6 +118,7 @@ def freeze(
     *,
     mean: Sequence[float],
     std: Sequence[float],
+    resizing: Resizing = STANDARD,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> FrozenClip:
@@ -125,7 +129,7 @@ def freeze(
     Args:
         model: An open_clip `CLIP` or `CustomTextCLIP`.
         tokenizer: Texts to ids [C, context_length].
-        mean, std: Of the pixels that the image tower expects.
+        mean, std, resizing: Of the pixels that the image tower expects.
 
     Raises:
         AtlasError: The text tower is of a kind that cannot be prompted.
@@ -149,13 +153,13 @@ def freeze(
         embed_dim=text.width if text.projection is None else text.projection.shape[1],
         tokenizer=tokenizer,
         visual=visual,
+        resizing=resizing,
     )
 
 
 def normalise(features: Tensor) -> Tensor:
     """Features of unit length, [N, D]; half precision is normalised in float32 and stays float32."""
-    wide = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
-    return F.normalize(wide, dim=-1)
+    return F.normalize(wide(features), dim=-1)
 
 
 def _image_size(visual: Any) -> int:

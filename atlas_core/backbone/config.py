@@ -1,11 +1,12 @@
 """What a study says about its backbone."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Activation = Literal["auto", "gelu", "quick_gelu"]
 
 
 class BackboneConfig(BaseModel):
@@ -14,8 +15,12 @@ class BackboneConfig(BaseModel):
     Attributes:
         model: An open_clip model name, the path of an open_clip model-config JSON, or "demo" for the small
             model that ships with the project.
-        pretrained: An open_clip pretrained tag of that model. Not used with `weights` nor with "demo".
+        pretrained: An open_clip pretrained tag of that model. Beside `weights` it says that the file keeps to that
+            tag's conventions (activation, normalisation and resizing of pixels), as a copy of it or weights trained
+            on from there do. Not used with a config file.
         weights: A local file to load instead: `.safetensors`, or a state dict in `.pt`, `.pth` or `.bin`.
+        activation: What weights from a file were trained with; "auto" takes it from the tag, the config file or the
+            weights file, and asks where none of them tells.
         precision: Number format of weights and activations. bf16 and fp16 need hardware that has them.
         compile: Run the image tower's blocks through `torch.compile` (it needs a C++ compiler, and a minute at the
             first step). Part of the key where it is set: fused operations round differently.
@@ -26,6 +31,7 @@ class BackboneConfig(BaseModel):
     model: str = "ViT-B-16-quickgelu"
     pretrained: str | None = "openai"
     weights: Path | None = None
+    activation: Activation = "auto"
     precision: Precision = "fp32"
     compile: bool = False
 
@@ -37,3 +43,11 @@ class BackboneConfig(BaseModel):
                 "`device` is no part of a study: give --device to the command, or `placement.device` to a deployment"
             )
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_file_is_no_default(cls, values: Any) -> Any:
+        """The default tag says nothing about a local file: only one that is written does."""
+        if isinstance(values, dict) and values.get("weights") is not None:
+            return {"pretrained": None, **values}
+        return values

@@ -45,20 +45,26 @@ def check_precision(precision: Precision, device: torch.device) -> None:
     Raises:
         AtlasError: bf16 or fp16 on a CPU without such units, or bf16 on a GPU older than Ampere.
     """
+    if is_emulated(precision, device):
+        where, slow, instead = (
+            ("CPU", " (measured 28 times slower than fp32)", "fp32 on this CPU, or a GPU")
+            if device.type == "cpu"
+            else ("GPU", "", "fp16 or fp32 on this GPU")
+        )
+        raise AtlasError(
+            f"precision {precision} on a {where} without {precision} units{slow}",
+            expected=instead,
+            fix="set `backbone.precision: fp32`",
+        )
+
+
+def is_emulated(precision: Precision, device: torch.device) -> bool:
+    """Whether the hardware lacks units for this number format, and computes in it slowly."""
     if precision == "fp32":
-        return
-    if device.type == "cpu" and not _cpu_flags() & _NATIVE[precision]:
-        slow, instead = " (measured 28 times slower than fp32)", "fp32 on this CPU, or a GPU"
-    elif device.type == "cuda" and precision == "bf16" and torch.cuda.get_device_capability(device) < (8, 0):
-        slow, instead = "", "fp16 or fp32 on this GPU"
-    else:
-        return
-    where = "CPU" if device.type == "cpu" else "GPU"
-    raise AtlasError(
-        f"precision {precision} on a {where} without {precision} units{slow}",
-        expected=instead,
-        fix="set `backbone.precision: fp32`",
-    )
+        return False
+    if device.type == "cpu":
+        return not _cpu_flags() & _NATIVE[precision]
+    return device.type == "cuda" and precision == "bf16" and torch.cuda.get_device_capability(device) < (8, 0)
 
 
 def copied(host: Tensor, device: torch.device) -> Tensor:

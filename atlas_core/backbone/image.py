@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -20,12 +20,13 @@ from atlas_core.backbone.blocks import (
     extract_block,
     extract_norm,
     frozen,
+    in_dtype,
     layer_norm,
     qkv,
-    unsupported,
 )
+from atlas_core.backbone.precision import GradientScale, asked_dtype, wide
+from atlas_core.backbone.tower_kinds import IMAGE_TOWER, unsupported
 
-_WHERE = "the image tower"
 _BlockFunction = Callable[[Block, Tensor], Tensor]
 
 
@@ -40,6 +41,7 @@ class ImageTower:
         norm_pre: None where the model has none.
         projection: [W, D], or None where the features stay W wide.
         compiled: Whether the blocks run through `torch.compile`.
+        rounded: What `as_asked` made before.
     """
 
     width: int
@@ -54,14 +56,27 @@ class ImageTower:
     norm_post: Norm
     projection: Tensor | None
     compiled: bool = False
+    rounded: dict[torch.dtype, ImageTower] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def dtype(self) -> torch.dtype:
+        """The type of everything but the patch convolution and the blocks' matrix products."""
         return self.positional.dtype
 
     @property
     def device(self) -> torch.device:
         return self.positional.device
+
+
+def as_asked(tower: ImageTower) -> ImageTower:
+    """The tower with its blocks in the half precision that `towers_in` or autocast asks for, else itself."""
+    dtype = asked_dtype(tower.device)
+    if dtype is None or tower.blocks[0].dtype == dtype:
+        return tower
+    if dtype not in tower.rounded:
+        blocks = tuple(in_dtype(each, dtype) for each in tower.blocks)
+        tower.rounded[dtype] = replace(tower, patch_weight=tower.patch_weight.to(dtype), blocks=blocks)
+    return tower.rounded[dtype]
 
 
 def extract_image_tower(visual: Any, dtype: torch.dtype, device: torch.device) -> ImageTower:
@@ -74,13 +89,13 @@ def extract_image_tower(visual: Any, dtype: torch.dtype, device: torch.device) -
     from open_clip.transformer import Transformer, VisionTransformer
 
     if type(visual) is not VisionTransformer or type(visual.transformer) is not Transformer:
-        raise unsupported(_WHERE, f"the type {type(visual).__name__}")
+        raise unsupported(IMAGE_TOWER, f"the type {type(visual).__name__}")
     if visual.attn_pool is not None or visual.pool_type != "tok":
-        raise unsupported(_WHERE, "a pooling other than the class token")
+        raise unsupported(IMAGE_TOWER, "a pooling other than the class token")
     if visual.image_size[0] != visual.image_size[1]:
-        raise unsupported(_WHERE, f"images of {visual.image_size[0]} × {visual.image_size[1]} pixels")
+        raise unsupported(IMAGE_TOWER, f"images of {visual.image_size[0]} × {visual.image_size[1]} pixels")
     no_norm = isinstance(visual.ln_pre, nn.Identity)
-    blocks = tuple(extract_block(each, dtype, device, _WHERE) for each in visual.transformer.resblocks)
+    blocks = tuple(extract_block(each, dtype, device, IMAGE_TOWER) for each in visual.transformer.resblocks)
     return ImageTower(
         width=visual.positional_embedding.shape[1],
         layers=len(blocks),
@@ -89,18 +104,20 @@ def extract_image_tower(visual: Any, dtype: torch.dtype, device: torch.device) -
         patch_weight=frozen(visual.conv1.weight, dtype, device),
         class_embedding=frozen(visual.class_embedding, dtype, device),
         positional=frozen(visual.positional_embedding, dtype, device),
-        norm_pre=None if no_norm else extract_norm(visual.ln_pre, dtype, device, _WHERE),
+        norm_pre=None if no_norm else extract_norm(visual.ln_pre, dtype, device, IMAGE_TOWER),
         blocks=blocks,
-        norm_post=extract_norm(visual.ln_post, dtype, device, _WHERE),
+        norm_post=extract_norm(visual.ln_post, dtype, device, IMAGE_TOWER),
         projection=None if visual.proj is None else frozen(visual.proj, dtype, device),
     )
 
 
 def embed_patches(tower: ImageTower, pixels: Tensor) -> Tensor:
     """Class token and patches with positions, before `norm_pre`: [B, 3, H, W] -> [B, 1 + patches, Wv]."""
-    stride = tower.patch_weight.shape[-1]
-    patches = F.conv2d(pixels.to(tower.device, tower.dtype), tower.patch_weight, stride=stride)
-    rows = patches.flatten(2).transpose(1, 2)
+    tower = as_asked(tower)
+    stride, dtype = tower.patch_weight.shape[-1], tower.patch_weight.dtype
+    with torch.autocast(tower.device.type, enabled=False):
+        patches = F.conv2d(pixels.to(tower.device, dtype), tower.patch_weight, stride=stride)
+    rows = patches.flatten(2).transpose(1, 2).to(tower.dtype)
     first = tower.class_embedding.expand(rows.shape[0], 1, -1)
     return torch.cat([first, rows], dim=1) + tower.positional
 
@@ -121,7 +138,7 @@ def forward(
         checkpoint: Recompute each block in the backward pass instead of keeping its activations.
 
     Returns:
-        [B, D] in the tower's dtype.
+        [B, D] in the tower's dtype, float32 at least.
 
     Raises:
         ValueError: Deep prompts without first prompts, of another number, or for more blocks than there are.
@@ -156,6 +173,25 @@ def forward_embedded(
     if deep_prompts is not None and (count != deep_prompts.shape[-2] or depth >= tower.layers):
         shape = tuple(deep_prompts.shape)
         raise ValueError(f"deep prompts {shape} after {count} prompts in {tower.layers} blocks")
+    tower, scale = as_asked(tower), GradientScale()
+    if tower.blocks[0].dtype == torch.float16:
+        prompts = None if prompts is None else scale.enter(prompts)
+        deep_prompts = None if deep_prompts is None else scale.enter(deep_prompts)
+    # What autocast asked for is settled; inside, types are what the tower says.
+    with torch.autocast(tower.device.type, enabled=False):
+        features = _encode(tower, embedded, prompts, deep_prompts, checkpoint)
+    return scale.leave(features) if tower.blocks[0].dtype == torch.float16 else features
+
+
+def _encode(
+    tower: ImageTower,
+    embedded: Tensor,
+    prompts: Tensor | None,
+    deep_prompts: Tensor | None,
+    checkpoint: bool,
+) -> Tensor:
+    count = 0 if prompts is None else prompts.shape[-2]
+    depth = 0 if deep_prompts is None else deep_prompts.shape[0]
     run = _compiled(_block) if tower.compiled else _block
     last = _compiled(_class_token) if tower.compiled else _class_token
     x = embedded if prompts is None else _append(embedded, prompts)
@@ -171,7 +207,7 @@ def forward_embedded(
         else:
             x = run(block, x)
     x = layer_norm(x, tower.norm_post)
-    return x if tower.projection is None else x @ tower.projection
+    return wide(x if tower.projection is None else x @ tower.projection)
 
 
 @cache
@@ -196,7 +232,7 @@ def _block(block: Block, x: Tensor) -> Tensor:
 def _class_token(block: Block, x: Tensor) -> Tensor:
     """The last block, of which only the class token is carried on: [B, L, W] -> [B, W]."""
     batch, length, width = x.shape
-    normed = layer_norm(x, block.norm_1)
+    normed = layer_norm(x, block.norm_1, block.dtype)
     query = F.linear(normed[:, :1], block.qkv_weight[:width], block.qkv_bias[:width])
     joint = F.linear(normed, block.qkv_weight[width:], block.qkv_bias[width:])
     keys, values = joint.view(batch, length, 2, block.heads, -1).permute(2, 0, 3, 1, 4)

@@ -11,29 +11,30 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from open_clip.tokenizer import HFTokenizer
 from torch import nn
 
 from atlas_core.backbone.clip import FrozenClip, Tokenizer, freeze
-from atlas_core.backbone.config import BackboneConfig, Precision
+from atlas_core.backbone.config import BackboneConfig
+from atlas_core.backbone.conventions import Conventions, conventions
 from atlas_core.backbone.hardware import check_precision, resolve_device
+from atlas_core.backbone.identity import backbone_identity
+from atlas_core.backbone.precision import DTYPES
 from atlas_core.backbone.source import (
-    backbone_identity,
-    check_source,
+    check_has_weights,
     file_stamp,
     input_size,
     known_tag,
     model_config,
-    pixel_normalisation,
     weights_file,
 )
 from atlas_core.backbone.text_tower import extract_text_tower
+from atlas_core.backbone.tower_kinds import check_text_tower
 from atlas_core.backbone.weights import load_weights
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import sha256_of
 
 __all__ = ["backbone_identity", "input_size", "load_backbone"]
-
-_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load_backbone(cfg: BackboneConfig, device: str = "auto") -> FrozenClip:
@@ -48,29 +49,34 @@ def load_backbone(cfg: BackboneConfig, device: str = "auto") -> FrozenClip:
     """
     where = resolve_device(device)
     check_precision(cfg.precision, where)
-    config = model_config(cfg.model)
-    check_source(cfg)
+    check_has_weights(cfg)
+    check_text_tower(cfg.model, model_config(cfg.model))
+    kept = conventions(cfg)
     weights = weights_file(cfg)
     stamp = None if weights is None else file_stamp(weights)
-    return _load(cfg, sha256_of([config, pixel_normalisation(cfg)]), stamp, str(where))
+    return _load(cfg, sha256_of(model_config(cfg.model)), kept, stamp, str(where))
 
 
 @lru_cache(maxsize=4)
 def _load(
-    cfg: BackboneConfig, config_digest: str, stamp: tuple[Path, int, int] | None, device: str
+    cfg: BackboneConfig,
+    config_digest: str,
+    kept: Conventions,
+    stamp: tuple[Path, int, int] | None,
+    device: str,
 ) -> FrozenClip:
-    config = model_config(cfg.model)
+    config = {**model_config(cfg.model), "quick_gelu": kept.quick_gelu}
     _check_architecture(cfg.model, config)
     weights = weights_file(cfg) or _download(cfg)
-    mean, std = pixel_normalisation(cfg)
     model = build_model(cfg.model, config)
     load_weights(model, weights)
     clip = freeze(
         model.eval().requires_grad_(False),
         _tokenizer(cfg.model, config),
-        mean=mean,
-        std=std,
-        dtype=_DTYPES[cfg.precision],
+        mean=kept.pixels.mean,
+        std=kept.pixels.std,
+        resizing=kept.pixels.resizing,
+        dtype=DTYPES[cfg.precision],
         device=device,
     )
     return replace(clip, image=replace(clip.image_tower(), compiled=True)) if cfg.compile else clip
@@ -86,14 +92,8 @@ def _check_architecture(name: str, config: dict[str, Any]) -> None:
 def build_model(name: str, config: dict[str, Any]) -> nn.Module:
     """The randomly initialised float32 open_clip model of a config."""
     config = deepcopy(config)
-    text, vision = config.get("text_cfg", {}), config.get("vision_cfg", {})
-    if "multimodal_cfg" in config or text.get("hf_model_name"):
-        kind = "a caption decoder" if "multimodal_cfg" in config else "a Hugging Face text model"
-        raise AtlasError(
-            f"backbone {name!r} has {kind}, which cannot be prompted",
-            expected="CLIP's causal text transformer",
-            fix="choose another open_clip model, such as 'ViT-B-16-quickgelu'; no method works with this one",
-        )
+    check_text_tower(name, config)
+    vision = config.get("vision_cfg", {})
     if "timm_model_name" in vision:
         vision["timm_model_pretrained"] = False
     model_class = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
@@ -118,7 +118,7 @@ def _tokenizer(name: str, config: dict[str, Any]) -> Tokenizer:
         )
         return simple
     try:
-        tokenizer: Tokenizer = open_clip.HFTokenizer(
+        tokenizer: Tokenizer = HFTokenizer(
             source,
             context_length=context_length,
             tokenizer_mode=text.get("tokenizer_mode"),
@@ -130,7 +130,20 @@ def _tokenizer(name: str, config: dict[str, Any]) -> Tokenizer:
             expected="a reachable Hugging Face hub, or the tokenizer in its cache",
             fix="fetch it where there is a network, or choose a model with CLIP's own tokenizer",
         ) from error
+    _check_placeholder(name, source, tokenizer)
     return tokenizer
+
+
+def _check_placeholder(name: str, source: str, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer that has not one token for each "X", which hold the places of context vectors."""
+    one, five = (tokenizer([" ".join("X" * count)]) for count in (1, 5))
+    lengths = [int((row != row[:, -1:]).sum()) for row in (one, five)]  # the rest is padding
+    if lengths[1] - lengths[0] != 4:
+        raise AtlasError(
+            f"the tokenizer {source!r} of backbone {name!r} takes the letter X apart",
+            expected="one token for it, as a context vector has its place",
+            fix="choose a model with CLIP's own tokenizer",
+        )
 
 
 def _download(cfg: BackboneConfig) -> Path:
@@ -144,5 +157,5 @@ def _download(cfg: BackboneConfig) -> Path:
             f" ({type(error).__name__}: {reason})",
             expected="a reachable model hub, or the weights in its cache",
             fix="fetch the weights where there is a network and set `backbone.weights` to the local file"
-            f" (.safetensors or .pt), with `backbone.model: {cfg.model}`",
+            f" (.safetensors or .pt), with `backbone.model: {cfg.model}` and `backbone.pretrained: {tag}`",
         ) from error

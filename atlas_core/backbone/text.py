@@ -19,11 +19,13 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from atlas_core.backbone.precision import GradientScale
 from atlas_core.backbone.text_blocks import run_blocks
 from atlas_core.backbone.text_layout import Chunk, PromptLayout, build_layout
 from atlas_core.backbone.text_rows import Rows
 from atlas_core.backbone.text_tower import (
     TextTower,
+    as_asked,
     embed_tokens,
     end_positions,
     extract_text_tower,
@@ -65,20 +67,40 @@ def encode_prompts(
             the backward pass, so that memory does not grow with the number of classes.
 
     Returns:
-        [S, D] features in the order of the prompts, in the tower's dtype.
+        [S, D] features in the order of the prompts, in the tower's dtype, float32 at least.
 
     Raises:
         ValueError: Shapes that do not fit the layout.
     """
-    dtype, replace = tower.dtype, replace or {}
-    prefix = (prefix[None] if prefix.dim() == 2 else prefix).to(dtype)
+    tower, replace, scale = as_asked(tower), replace or {}, GradientScale()
+
+    def taken(x: Tensor) -> Tensor:
+        return (scale.enter(x) if tower.blocks[0].dtype == torch.float16 else x).to(tower.dtype)
+
+    prefix = taken(prefix[None] if prefix.dim() == 2 else prefix)
     groups = prefix.shape[0]
-    deep = None if deep_prompts is None else _deep_by_group(deep_prompts, groups).to(dtype)
+    deep = None if deep_prompts is None else taken(_deep_by_group(deep_prompts, groups))
     _check(tower, layout, prefix, suffix, deep, replace)
-    suffix = suffix.to(dtype) + tower.positional[layout.positions]
+    suffix = taken(suffix) + tower.positional[layout.positions]
     prefix = prefix + tower.positional[: layout.n_prefix]
-    parts, place = layout.chunks(groups, chunks)
-    own = {block: each.to(dtype) for block, each in replace.items()}
+    own = {block: taken(each) for block, each in replace.items()}
+    # What autocast asked for is settled; inside, types are what the tower says.
+    with torch.autocast(tower.device.type, enabled=False):
+        features = _encode_all(tower, layout, prefix, suffix, deep, own, chunks)
+    return scale.leave(features) if tower.blocks[0].dtype == torch.float16 else features
+
+
+def _encode_all(
+    tower: TextTower,
+    layout: PromptLayout,
+    prefix: Tensor,
+    suffix: Tensor,
+    deep: Tensor | None,
+    own: Mapping[int, Tensor],
+    chunks: int | None,
+) -> Tensor:
+    """Features of all prompts, chunk by chunk."""
+    parts, place = layout.chunks(prefix.shape[0], chunks)
     if place is None:
         return _encode(tower, parts[0], prefix, suffix, deep, own)
     order = place.argsort()
@@ -108,7 +130,7 @@ def _encode(
         prefix, deep = prefix[chunk.groups], None if deep is None else deep[:, chunk.groups]
     if chunk.suffixes is not None:
         suffix = suffix[chunk.suffixes]
-    rows = chunk.rows
+    rows = chunk.rows.with_masks(tower.blocks[0].dtype)
     n_groups, n_prefix, width = prefix.shape
     states = torch.cat([prefix.reshape(-1, width), suffix])
     if rows.take is not None:

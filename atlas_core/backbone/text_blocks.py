@@ -106,10 +106,10 @@ class _Run(torch.autograd.Function):
 def _forward(text_block: TextBlock, x: Tensor, rows: Rows, keep: _Keep) -> Tensor:
     """One block over all rows."""
     block = text_block.block
-    normed, *norm_1 = _norm(x, block.norm_1)
+    normed, *norm_1 = _norm(x, block.norm_1, block.dtype)
     qkv = torch.addmm(block.qkv_bias, normed, text_block.qkv)
     heads = qkv.view(x.shape[0], 3, block.heads, -1)
-    attended, weights = torch.empty_like(x), []
+    attended, weights = torch.empty_like(normed), []
     for tile in rows.tiles:
         own = slice(tile.first, tile.stop)
         key, value = _keys_and_values(heads[:, 1:], tile)
@@ -125,7 +125,7 @@ def _forward(text_block: TextBlock, x: Tensor, rows: Rows, keep: _Keep) -> Tenso
 def _forward_ends(text_block: TextBlock, x: Tensor, rows: Rows, keep: _Keep) -> Tensor:
     """One block of which only the end rows are carried on."""
     block, width = text_block.block, x.shape[1]
-    normed, *norm_1 = _norm(x, block.norm_1)
+    normed, *norm_1 = _norm(x, block.norm_1, block.dtype)
     query = torch.addmm(block.qkv_bias[:width], normed[rows.ends], text_block.qkv[:, :width])
     kv = torch.addmm(block.qkv_bias[width:], normed, text_block.qkv[:, width:])
     heads, queries = kv.view(x.shape[0], 2, block.heads, -1), query.view(query.shape[0], block.heads, -1)
@@ -148,7 +148,7 @@ def _backward(
     block = text_block.block
     x, mean_1, rstd_1, qkv, middle, mean_2, rstd_2, hidden, *weights = kept
     gradient = _mlp_backward(block, gradient, middle, mean_2, rstd_2, hidden)
-    d_attended = _scaled(gradient, block.scale_1) @ block.out_weight
+    d_attended = _scaled(gradient, block.scale_1).to(block.dtype) @ block.out_weight
     heads = qkv.view(x.shape[0], 3, block.heads, -1)
     d_qkv = torch.empty_like(qkv)
     d_heads = d_qkv.view_as(heads)
@@ -174,7 +174,7 @@ def _backward_ends(text_block: TextBlock, gradient: Tensor, rows: Rows, kept: Se
     x, mean_1, rstd_1, projected, middle, mean_2, rstd_2, hidden, *weights = kept
     count, width = x.shape
     gradient = _mlp_backward(block, gradient, middle, mean_2, rstd_2, hidden)
-    d_attended = _scaled(gradient, block.scale_1) @ block.out_weight
+    d_attended = _scaled(gradient, block.scale_1).to(block.dtype) @ block.out_weight
     n_ends = gradient.shape[0]
     query = projected[: n_ends * width].view(n_ends, block.heads, -1)
     heads = projected[n_ends * width :].view(count, 2, block.heads, -1)
@@ -232,17 +232,16 @@ def _by_head(rows: Tensor) -> Tensor:
 
 
 def _residual(x: Tensor, inner: Tensor, weight: Tensor, bias: Tensor, scale: Tensor | None) -> Tensor:
-    return (
-        torch.addmm(bias, inner, weight).add_(x)
-        if scale is None
-        else x + torch.addmm(bias, inner, weight) * scale
-    )
+    branch = torch.addmm(bias, inner, weight)
+    if scale is not None:
+        return x + branch * scale
+    return branch.add_(x) if branch.dtype == x.dtype else x + branch
 
 
 def _mlp(text_block: TextBlock, middle: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
     """x + mlp(norm_2(x)), with the norm's statistics and the hidden layer before its activation."""
     block = text_block.block
-    normed, *statistics = _norm(middle, block.norm_2)
+    normed, *statistics = _norm(middle, block.norm_2, block.dtype)
     hidden = torch.addmm(block.fc_bias, normed, text_block.fc)
     active = activate(hidden, block.activation)
     return _residual(middle, active, text_block.proj, block.proj_bias, block.scale_2), statistics, hidden
@@ -252,9 +251,8 @@ def _mlp_backward(
     block: Block, gradient: Tensor, middle: Tensor, mean: Tensor, rstd: Tensor, hidden: Tensor
 ) -> Tensor:
     """The gradient before the MLP, in a tensor of its own."""
-    d_hidden = _activation_backward(
-        _scaled(gradient, block.scale_2) @ block.proj_weight, hidden, block.activation
-    )
+    d_branch = _scaled(gradient, block.scale_2).to(block.dtype)
+    d_hidden = _activation_backward(d_branch @ block.proj_weight, hidden, block.activation)
     d_normed = d_hidden @ block.fc_weight
     return _norm_backward(d_normed, middle, block.norm_2, mean, rstd).add_(gradient)
 
@@ -272,11 +270,11 @@ def _activation_backward(gradient: Tensor, hidden: Tensor, activation: Activatio
     )
 
 
-def _norm(x: Tensor, norm: Norm) -> tuple[Tensor, Tensor, Tensor]:
-    """The normed rows, and the mean and reciprocal deviation of each; half precision goes through float32."""
+def _norm(x: Tensor, norm: Norm, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """The normed rows in `dtype`, with each one's mean and reciprocal deviation; half goes through float32."""
     wide = x.to(norm.weight.dtype)
     normed, mean, rstd = torch.native_layer_norm(wide, norm.weight.shape, norm.weight, norm.bias, norm.eps)
-    return normed.to(x.dtype), mean, rstd
+    return normed.to(dtype), mean, rstd
 
 
 def _norm_backward(gradient: Tensor, x: Tensor, norm: Norm, mean: Tensor, rstd: Tensor) -> Tensor:

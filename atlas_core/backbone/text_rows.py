@@ -9,7 +9,7 @@ borrow the prefix's keys and values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 
 import numpy as np
@@ -55,6 +55,7 @@ class Rows:
         end_of: [S] which of the end rows is each prompt's, or None where they are in the prompts' order.
         paths: For each prompt the rows of its tokens, start to end.
         replaced, context_rows: What `own_contexts` and `contexts` found before, by number of tokens.
+        typed: What `with_masks` made before.
     """
 
     take: Tensor | None
@@ -67,6 +68,7 @@ class Rows:
     tile_rows: int
     replaced: dict[int, Rows] = field(default_factory=dict, repr=False)
     context_rows: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+    typed: dict[torch.dtype, Rows] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def count(self) -> int:
@@ -75,6 +77,22 @@ class Rows:
     @property
     def n_prompts(self) -> int:
         return len(self.paths)
+
+    def with_masks(self, dtype: torch.dtype) -> Rows:
+        """The same rows with masks of this type, that of the attention's scores."""
+        if self.tiles[0].mask.dtype == dtype:
+            return self
+        if dtype not in self.typed:
+            each_once = {
+                id(mask): mask.to(dtype) for tile in self.tiles for mask in (tile.mask, tile.end_mask)
+            }
+            tiles = tuple(
+                replace(tile, mask=each_once[id(tile.mask)], end_mask=each_once[id(tile.end_mask)])
+                for tile in self.tiles
+            )
+            # What was found for the masks' own type has those masks in it.
+            self.typed[dtype] = replace(self, tiles=tiles, replaced={})
+        return self.typed[dtype]
 
     def contexts(self, count: int) -> tuple[Tensor, Tensor]:
         """Rows at positions 1..count, and for each its place group·count + position - 1."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,12 +17,12 @@ from atlas_core.backbone.blocks import (
     extract_block,
     extract_norm,
     frozen,
+    in_dtype,
     layer_norm,
-    unsupported,
 )
+from atlas_core.backbone.precision import asked_dtype, wide
 from atlas_core.backbone.text_blocks import TextBlock, for_text
-
-_WHERE = "the text tower"
+from atlas_core.backbone.tower_kinds import TEXT_TOWER, unsupported
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,7 @@ class TextTower:
         projection: [W, D], or None where the features stay W wide.
         projection_bias: [D] or None.
         eos_id: The end token's id, or None where the end token is the largest id of a sequence (CLIP).
+        rounded: What `as_asked` made before.
     """
 
     width: int
@@ -50,14 +51,28 @@ class TextTower:
     projection: Tensor | None
     projection_bias: Tensor | None
     eos_id: int | None
+    rounded: dict[torch.dtype, TextTower] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def dtype(self) -> torch.dtype:
+        """The type of everything but the blocks' matrix products."""
         return self.positional.dtype
 
     @property
     def device(self) -> torch.device:
         return self.positional.device
+
+
+def as_asked(tower: TextTower) -> TextTower:
+    """The tower with its blocks in the half precision that `towers_in` or autocast asks for, else itself."""
+    dtype = asked_dtype(tower.device)
+    if dtype is None or tower.blocks[0].dtype == dtype:
+        return tower
+    if dtype not in tower.rounded:
+        blocks = tuple(in_dtype(each, dtype) for each in tower.blocks)
+        text_blocks = tuple(for_text(each) for each in blocks)
+        tower.rounded[dtype] = replace(tower, blocks=blocks, text_blocks=text_blocks)
+    return tower.rounded[dtype]
 
 
 def extract_text_tower(model: Any, dtype: torch.dtype, device: torch.device) -> TextTower:
@@ -71,13 +86,13 @@ def extract_text_tower(model: Any, dtype: torch.dtype, device: torch.device) -> 
 
     text, pool_type, eos_id = _text_module(model)
     if type(text.transformer) is not Transformer:
-        raise unsupported(_WHERE, f"a transformer of type {type(text.transformer).__name__}")
+        raise unsupported(TEXT_TOWER, f"a transformer of type {type(text.transformer).__name__}")
     if text.attn_mask is None or getattr(text, "cls_emb", None) is not None:
-        raise unsupported(_WHERE, "no causal mask, or an appended class token")
+        raise unsupported(TEXT_TOWER, "no causal mask, or an appended class token")
     if pool_type not in ("argmax", "eos"):
-        raise unsupported(_WHERE, f"the pooling {pool_type!r} (its features are not the end token's)")
+        raise unsupported(TEXT_TOWER, f"the pooling {pool_type!r} (its features are not the end token's)")
     projection, bias = _projection(text.text_projection)
-    blocks = tuple(extract_block(each, dtype, device, _WHERE) for each in text.transformer.resblocks)
+    blocks = tuple(extract_block(each, dtype, device, TEXT_TOWER) for each in text.transformer.resblocks)
     return TextTower(
         width=text.positional_embedding.shape[1],
         layers=len(blocks),
@@ -87,7 +102,7 @@ def extract_text_tower(model: Any, dtype: torch.dtype, device: torch.device) -> 
         positional=frozen(text.positional_embedding, dtype, device),
         blocks=blocks,
         text_blocks=tuple(for_text(each) for each in blocks),
-        norm_final=extract_norm(text.ln_final, dtype, device, _WHERE),
+        norm_final=extract_norm(text.ln_final, dtype, device, TEXT_TOWER),
         projection=None if projection is None else frozen(projection, dtype, device),
         projection_bias=None if bias is None else frozen(bias, dtype, device),
         eos_id=eos_id if pool_type == "eos" else None,
@@ -102,16 +117,16 @@ def end_positions(tower: TextTower, token_ids: Tensor) -> Tensor:
 
 
 def embed_tokens(tower: TextTower, token_ids: Tensor) -> Tensor:
-    """Word embeddings without positions: ids [...] -> [..., W], in the tower's dtype."""
-    return F.embedding(token_ids.to(tower.device), tower.token_embedding)
+    """Word embeddings without positions: ids [...] -> [..., W], float32 at least, as the contexts beside them."""
+    return wide(F.embedding(token_ids.to(tower.device), tower.token_embedding))
 
 
 def project(tower: TextTower, states: Tensor) -> Tensor:
-    """Raw text features from the end tokens' last states: [S, W] -> [S, D]."""
+    """Raw text features from the end tokens' last states: [S, W] -> [S, D], float32 at least."""
     x = layer_norm(states, tower.norm_final)
     if tower.projection is not None:
         x = x @ tower.projection
-    return x if tower.projection_bias is None else x + tower.projection_bias
+    return wide(x if tower.projection_bias is None else x + tower.projection_bias)
 
 
 def plain_forward(
@@ -166,7 +181,7 @@ def _text_module(model: Any) -> tuple[Any, str, int]:
     if type(model) is CustomTextCLIP and type(model.text) is TextTransformer:
         return model.text, model.text.pool_type, model.text.eos_id
     inner = getattr(model, "text", model)
-    raise unsupported(_WHERE, f"the type {type(inner).__name__}")
+    raise unsupported(TEXT_TOWER, f"the type {type(inner).__name__}")
 
 
 def _projection(projection: Tensor | nn.Module | None) -> tuple[Tensor | None, Tensor | None]:
@@ -174,4 +189,4 @@ def _projection(projection: Tensor | nn.Module | None) -> tuple[Tensor | None, T
         return projection, None
     if isinstance(projection, nn.Linear):
         return projection.weight.T, projection.bias
-    raise unsupported(_WHERE, f"a projection of type {type(projection).__name__}")
+    raise unsupported(TEXT_TOWER, f"a projection of type {type(projection).__name__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,20 +10,25 @@ from typing import Any
 
 import torch
 from open_clip.convert import convert_state_dict
+from open_clip.factory import load_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from atlas_core.backbone.tensor_names import OPENAI_ENTRIES, plain_name
+from atlas_core.backbone.transformers_names import from_transformers, is_transformers_clip
 from atlas_core.errors import AtlasError
 
 _PICKLED = (".pt", ".pth", ".bin")
-# Entries of OpenAI's published archives that describe the model and are no weights.
-_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+# Under which training scripts keep the weights beside an optimiser's state and the like.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors of a weights file by name; wrappers ("state_dict", "module.") are taken off.
+    """Tensors of a weights file by name; wrappers ("state_dict", "module.", …) are taken off.
+
+    OpenAI's three entries that describe the model are left out.
 
     Raises:
         AtlasError: No such file, an unknown format, a TorchScript archive, or content other than tensors.
@@ -36,7 +42,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         )
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return _tensors(path, load_file(path))
         except (SafetensorError, OSError) as error:
             raise _unreadable(path, error) from error
     if path.suffix not in _PICKLED:
@@ -50,18 +56,45 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler answers damage with many kinds (KeyError, EOFError, …)
-        raise _unreadable(path, error) from error
+        stranger = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        raise (_pickled(path, stranger[1]) if stranger else _unreadable(path, error)) from error
     return _tensors(path, content)
+
+
+def under_open_clips_names(path: Path) -> dict[str, Tensor]:
+    """`read_state_dict`, with the names of transformers' CLIP translated into open_clip's."""
+    state = read_state_dict(path)
+    return from_transformers(path.name, state) if is_transformers_clip(state) else state
+
+
+def is_read_by_open_clip(path: Path) -> bool:
+    """Whether open_clip itself finds the same weights in a file: it knows fewer forms."""
+    try:
+        state = load_state_dict(str(path))
+        return bool(state.keys() == under_open_clips_names(path).keys())
+    except Exception:  # whatever a form that it does not know leads to
+        return False
+
+
+def write_for_open_clip(source: str, target: str) -> None:
+    """Write a weights file under open_clip's names, as `.safetensors`.
+
+    Raises:
+        AtlasError: The source cannot be read.
+    """
+    state = under_open_clips_names(Path(source))
+    save_file({name: value.clone().contiguous() for name, value in state.items()}, target)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Put a weights file into a float32 open_clip model; every weight must be there and fit.
 
+    Names as transformers' CLIP and Apple's MobileCLIP have them are translated.
+
     Raises:
         AtlasError: The file is unreadable, or its tensors belong to another architecture.
     """
-    state: dict[str, Tensor] = read_state_dict(path)
-    state = convert_state_dict(model, state)
+    state: dict[str, Tensor] = convert_state_dict(model, under_open_clips_names(path))
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     expected = model.state_dict()
@@ -74,23 +107,33 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def _tensors(path: Path, content: Any) -> dict[str, Tensor]:
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    if isinstance(content, Mapping):
+        wrapped = (content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping))
+        content = next(wrapped, content)
     if not isinstance(content, Mapping) or not content:
         raise AtlasError(
             f"weights file {path.name} holds a {type(content).__name__}",
             expected="a state dict: tensors by name",
             fix="save model.state_dict()",
         )
-    state = {str(key).removeprefix("module."): value for key, value in content.items()}
-    state = {key: value for key, value in state.items() if key not in _NOT_WEIGHTS}
-    strangers = [key for key, value in state.items() if not isinstance(value, Tensor)]
-    if strangers:
-        raise AtlasError(
-            f"weights file {path.name} holds {strangers[0]!r}, which is no tensor",
-            expected="a state dict: tensors by name",
-            fix="save model.state_dict() alone",
-        )
+    state: dict[str, Tensor] = {}
+    for key, value in content.items():
+        name = plain_name(str(key))
+        if name in OPENAI_ENTRIES:
+            continue
+        if not isinstance(value, Tensor):
+            raise AtlasError(
+                f"weights file {path.name} holds {str(key)!r}, which is no tensor",
+                expected="a state dict: tensors by name",
+                fix="save model.state_dict() alone",
+            )
+        if name in state:
+            raise AtlasError(
+                f"weights file {path.name} holds two tensors {name!r}, with and without a wrapper's prefix",
+                expected="the weights of one model",
+                fix="save one model's state dict alone",
+            )
+        state[name] = value
     return state
 
 
@@ -133,8 +176,22 @@ def _torchscript(path: Path) -> AtlasError:
     )
 
 
+def _pickled(path: Path, stranger: str) -> AtlasError:
+    target = path.with_name(f"{path.stem}-state-dict.pt")
+    command = (
+        f"import torch; m = torch.load({str(path)!r}, map_location='cpu', weights_only=False); "
+        f"torch.save(m.state_dict() if hasattr(m, 'state_dict') else m['state_dict'], {str(target)!r})"
+    )
+    return AtlasError(
+        f"weights file {path.name} cannot be read: it holds a pickled {stranger}, which may run a program",
+        expected="a state dict, nothing but tensors",
+        fix=f'if you trust the file, convert it once with: python -c "{command}"',
+    )
+
+
 def _unreadable(path: Path, error: Exception) -> AtlasError:
-    reason = str(error).strip().partition("\n")[0]
+    # torch puts its reason below advice in bold that does not fit here.
+    reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
     return AtlasError(
         f"weights file {path.name} cannot be read ({type(error).__name__}: {reason})",
         expected="a whole file with nothing but tensors",

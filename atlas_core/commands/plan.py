@@ -27,6 +27,7 @@ from atlas_core.plan.cost_numbers import DeviceNumbers, cost_numbers, device_cla
 from atlas_core.plan.estimate import Costs, Estimate, estimate
 from atlas_core.plan.remarks import remarks
 from atlas_core.plan.resolve import Resolver
+from atlas_core.plan.soft_labels import SoftLabels, nearly_one_hot, soft_labels
 from atlas_core.store import Store
 from atlas_core.understanding.study import understand_study
 from atlas_core.understanding.text import understanding_lines
@@ -60,7 +61,8 @@ def plan_lines(study: StudyConfig, placement: Placement, costs: Costs) -> list[s
         AtlasError: A dataset cannot be read or has two readings; or an oddity, where the placement is strict.
     """
     graph = build_graph(study, placement)
-    states = Resolver(graph, Store(placement.store_path)).states()
+    store = Store(placement.store_path)
+    states = Resolver(graph, store).states()
     understanding = understand_study(graph, states, placement)
     if placement.strict:
         understanding.check_strict()
@@ -72,6 +74,7 @@ def plan_lines(study: StudyConfig, placement: Placement, costs: Costs) -> list[s
         f"  {len(runs)} runs, {runs.count('fresh')} of them cached{perhaps}; {to_make_text(list(status.values()))}",
         *map(escape, understanding_lines(understanding)),
         *(f"  [yellow]note[/yellow] {line}" for line in remarks(graph)),
+        *soft_label_lines(soft_labels(graph, states, store)),
     ]
     surely = [node for node in graph.nodes if status[node.name] in ("stale", "missing")]
     waiting = [node for node in graph.nodes if status[node.name] != "fresh"]
@@ -84,6 +87,17 @@ def plan_lines(study: StudyConfig, placement: Placement, costs: Costs) -> list[s
             f"  {basis(most, len({node.stage for node in waiting}), cost_numbers().devices[costs.device])}"
         )
     return lines
+
+
+def soft_label_lines(found: list[SoftLabels], most: int = 24) -> list[str]:
+    """How soft the soft labels in the store are, and which are nearly one-hot, as lines of rich's markup."""
+    if not found:
+        return []
+    lines = ["  soft labels, before they are mixed with the class:"]
+    lines += [f"    {escape(each.line)}" for each in found[:most]]
+    if len(found) > most:
+        lines.append(f"    … and {len(found) - most} more")
+    return lines + [f"  [yellow]warning[/yellow] {escape(line)}" for line in nearly_one_hot(found)]
 
 
 def basis(estimated: Estimate, stages: int, device: DeviceNumbers) -> str:

@@ -11,6 +11,7 @@ from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import prompt_name
 from atlas_core.datasets.reading import Oddity, first_few
 from atlas_core.errors import AtlasError
+from atlas_core.methods.class_names import alike_to_clip, equal_names
 
 _WORDNET_ID = re.compile(r"[nN]\d{8}")
 # "001.Black_footed_Albatross" and "n02085620-Chihuahua", as two well-known datasets call their folders.
@@ -104,8 +105,10 @@ def distinct_names(spec: DatasetSpec, titles: Mapping[Any, str]) -> None:
     Published datasets are not asked: ImageNet's usual class names hold two pairs of equal ones.
 
     Raises:
-        AtlasError: Two classes have one name ("red_fox" and "red fox" are one).
+        AtlasError: Two classes have one name ("red_fox" and "red fox" are one), or names that are one to CLIP's
+            tokenizer ("Red Fox" and "red fox").
     """
+    fix = "correct options.class_names, or merge the classes"
     owner: dict[str, Any] = {}
     for value, title in titles.items():
         other = owner.setdefault(prompt_name(title), value)
@@ -113,8 +116,10 @@ def distinct_names(spec: DatasetSpec, titles: Mapping[Any, str]) -> None:
             raise AtlasError(
                 f"dataset {spec.name!r}: classes {str(other)!r} and {str(value)!r} have the same name {title!r}",
                 expected="a name of its own for each class",
-                fix="correct options.class_names, or merge the classes",
+                fix=fix,
             )
+    if groups := alike_to_clip(list(owner)):
+        raise equal_names(f"dataset {spec.name!r}", groups, fix)
 
 
 def odd_names(names: Iterable[str]) -> tuple[Oddity, ...]:

@@ -16,6 +16,7 @@ from atlas_core.features.cache import FeatureTable, read_features, write_feature
 from atlas_core.features.image_source import ImageSource, Progress, Views, image_source
 from atlas_core.features.images import ViewBatch, Workers
 from atlas_core.features.pixels import PixelTable, read_pixels, write_pixels
+from atlas_core.features.resizing import STANDARD, Resizing
 from atlas_core.features.shards import ShardFolder, open_shards
 from atlas_core.features.transforms import Recipe, normalise
 
@@ -42,6 +43,7 @@ def extract_features(
     progress: Progress | None = None,
     items: Sequence[int] | None = None,
     recipe: Recipe = "random_resized_crop",
+    resizing: Resizing = STANDARD,
     dtype: Literal["float32", "float16"] = "float32",
     skip_damaged: bool = False,
     identity: str = "",
@@ -64,6 +66,7 @@ def extract_features(
         progress: Called as (rows done, rows in all), first with what an earlier run had finished.
         items: The number that stands for each image in the table; positions in `paths` by default.
         recipe: How augmented views are drawn (ignored for "test").
+        resizing: Of the test transform (ignored for augmented views).
         dtype: Stored type of the features.
         skip_damaged: Leave damaged images out and name them in the table's `damaged`.
         identity: What names the encoder; shards of another identity or other inputs are dropped.
@@ -73,7 +76,18 @@ def extract_features(
         AtlasError: An image is missing or damaged, features are not finite, or memory runs out.
     """
     source = image_source(
-        root, paths, labels, items, n_views, recipe, seed, image_size, workers, skip_damaged, progress
+        root,
+        paths,
+        labels,
+        items,
+        n_views,
+        recipe,
+        seed,
+        image_size,
+        workers,
+        skip_damaged,
+        progress,
+        resizing,
     )
     key = source.identity(mean=mean, std=std, encoder=identity, dtype=dtype)
     work = open_shards(out_dir, ".parquet", key, _is_readable(read_features))
@@ -108,6 +122,7 @@ def extract_pixels(
     progress: Progress | None = None,
     items: Sequence[int] | None = None,
     recipe: Recipe = "random_resized_crop",
+    resizing: Resizing = STANDARD,
     skip_damaged: bool = False,
 ) -> PixelTable:
     """Write the pixel cache of every image's views into the folder `out_dir`, resuming what is there.
@@ -118,7 +133,18 @@ def extract_pixels(
         AtlasError: An image is missing or damaged.
     """
     source = image_source(
-        root, paths, labels, items, n_views, recipe, seed, image_size, workers, skip_damaged, progress
+        root,
+        paths,
+        labels,
+        items,
+        n_views,
+        recipe,
+        seed,
+        image_size,
+        workers,
+        skip_damaged,
+        progress,
+        resizing,
     )
     work = open_shards(out_dir, ".arrow", source.identity(), _is_readable(read_pixels))
     work.set_batch_size(PIXEL_SHARD_ROWS)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from atlas_core.errors import AtlasError
 from atlas_core.features.images import ViewBatch, Workers, iter_views
+from atlas_core.features.resizing import STANDARD, Resizing
 from atlas_core.features.transforms import Recipe
 from atlas_core.hashing import sha256_of
 
@@ -32,6 +33,7 @@ class ImageSource:
     workers: Workers
     skip_damaged: bool
     progress: Progress
+    resizing: Resizing
 
     @property
     def rows(self) -> int:
@@ -54,11 +56,13 @@ class ImageSource:
             first_row=first_row,
             skip_damaged=self.skip_damaged,
             pin_memory=pin_memory,
+            resizing=self.resizing,
         )
 
     def identity(self, **more: Any) -> str:
         """Digest of all that decides the pixels, and of what the caller adds (not of the files' bytes)."""
-        drawn = {"views": self.views, "recipe": self.recipe, "seed": self.seed, "image_size": self.image_size}
+        drawn: dict[str, Any] = {"views": self.views, "recipe": self.recipe, "seed": self.seed}
+        drawn |= {"image_size": self.image_size, "resizing": str(self.resizing)}
         columns = {"paths": self.paths, "items": self.items.tolist(), "labels": self.labels.tolist()}
         return sha256_of({**drawn, **columns, "skip_damaged": self.skip_damaged, **more})
 
@@ -75,6 +79,7 @@ def image_source(
     workers: Workers,
     skip_damaged: bool,
     progress: Progress | None,
+    resizing: Resizing = STANDARD,
 ) -> ImageSource:
     """Check the columns and sort them by item number. Arguments as in `extract_features`.
 
@@ -104,4 +109,5 @@ def image_source(
         workers=workers,
         skip_damaged=skip_damaged,
         progress=progress or (lambda done, total: None),
+        resizing=resizing,
     )

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from atlas_core.errors import AtlasError
 from atlas_core.features.grey_levels import check_colour_depth, eight_bit_grey, is_deep, stored_as
+from atlas_core.features.resizing import STANDARD, Resizing
 from atlas_core.features.transforms import Recipe, draw_view
 
 Workers = int | Literal["auto"]
@@ -106,6 +107,7 @@ def iter_views(
     first_row: int = 0,
     skip_damaged: bool = False,
     pin_memory: bool = False,
+    resizing: Resizing = STANDARD,
 ) -> Generator[ViewBatch, None, None]:
     """Views of every image in order, batch by batch, from `first_row` on.
 
@@ -120,7 +122,7 @@ def iter_views(
         AtlasError: An image is missing or damaged (unless skipped), or a worker process was killed.
     """
     numbers = tuple(range(views)) if isinstance(views, int) else tuple(views)
-    source = _Views(root, tuple(paths), numbers, seed, image_size, batch_size, recipe, first_row)
+    source = _Views(root, tuple(paths), numbers, seed, image_size, batch_size, recipe, first_row, resizing)
     count = worker_count(workers, max(0, source.rows - first_row), batch_size, image_size)
     for batch in _batches(source, count, pin_memory):
         if batch.damaged and not skip_damaged:
@@ -209,6 +211,7 @@ class _Views(Dataset[ViewBatch]):
     batch_size: int
     recipe: Recipe
     first_row: int
+    resizing: Resizing
 
     @property
     def rows(self) -> int:
@@ -234,7 +237,9 @@ class _Views(Dataset[ViewBatch]):
                     damaged.append((self.paths[position], error.what))
             if image is not None:
                 path, view = self.paths[position], self.views[row % len(self.views)]
-                pixels[len(kept)] = draw_view(image, path, view, self.seed, self.image_size, self.recipe)
+                pixels[len(kept)] = draw_view(
+                    image, path, view, self.seed, self.image_size, self.recipe, self.resizing
+                )
                 kept.append(row)
         rows = np.asarray(kept, dtype=np.int64)
         numbers = np.asarray(self.views, dtype=np.int16)[rows % len(self.views)]

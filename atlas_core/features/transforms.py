@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from atlas_core.features.randaugment import randaugment
+from atlas_core.features.resizing import STANDARD, ResizeMode, Resizing
 
 Recipe = Literal["random_resized_crop", "randaugment", "test"]
 RECIPES: Final = ("random_resized_crop", "randaugment", "test")
@@ -22,20 +23,27 @@ RECIPES: Final = ("random_resized_crop", "randaugment", "test")
 CROP_SCALE: Final = (0.08, 1.0)
 CROP_RATIO: Final = (3 / 4, 4 / 3)
 _CROP_ATTEMPTS: Final = 10
+_FILTERS: Final = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
-def test_transform(image: Image.Image, image_size: int) -> Tensor:
-    """Short edge to `image_size` (bicubic), then the central square: uint8 `[3, image_size, image_size]`.
+def test_transform(
+    image: Image.Image,
+    image_size: int,
+    resizing: Resizing = STANDARD,  # noqa: PT028 (no test)
+) -> Tensor:
+    """The square that a model sees of an RGB test image: uint8 `[3, image_size, image_size]`.
 
-    Equal, pixel for pixel, to torchvision's `Resize(size, BICUBIC)` + `CenterCrop(size)` on a PIL image.
+    Equal, pixel for pixel, to open_clip's test transform of the same `resizing` (open_clip/transform.py), which
+    is torchvision's `Resize(size, BICUBIC)` + `CenterCrop(size)` for most models.
     """
+    size = _resized(*image.size, image_size, resizing.mode)
+    if size != image.size:
+        image = image.resize(size, _FILTERS[resizing.interpolation])
     width, height = image.size
-    short, long = sorted((width, height))
-    if short != image_size:
-        resized_long = int(image_size * long / short)
-        size = (image_size, resized_long) if width <= height else (resized_long, image_size)
-        image = image.resize(size, Image.Resampling.BICUBIC)
-    width, height = image.size
+    if resizing.mode == "longest":
+        padded = Image.new("RGB", (image_size, image_size), (resizing.fill,) * 3)
+        padded.paste(image, ((image_size - width) // 2, (image_size - height) // 2))
+        return _to_uint8(padded)
     left, top = round((width - image_size) / 2), round((height - image_size) / 2)
     return _to_uint8(image.crop((left, top, left + image_size, top + image_size)))
 
@@ -50,6 +58,7 @@ def draw_view(
     seed: int,
     image_size: int,
     recipe: Recipe = "random_resized_crop",
+    resizing: Resizing = STANDARD,
 ) -> Tensor:
     """One augmented view of an RGB image: uint8 `[3, image_size, image_size]`.
 
@@ -61,9 +70,11 @@ def draw_view(
         recipe: `random_resized_crop` (crop of 8-100 % of the area, then a flip half of the time),
             `randaugment` (CoPrompt: squashed to a square, no crop and no flip, then two operations) or
             `test` (no draw at all).
+        resizing: Of `test`. The other two are the published procedures', bicubic whatever the model (open_clip's
+            own training crops are, too).
     """
     if recipe == "test":
-        return test_transform(image, image_size)
+        return test_transform(image, image_size, resizing)
     generator = view_generator(item_key, view, seed)
     if recipe == "randaugment":
         squashed = image.resize((image_size, image_size), Image.Resampling.BICUBIC)
@@ -113,6 +124,19 @@ def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     centre = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(shape)
     spread = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(shape)
     return scale.sub_(centre).div_(spread)
+
+
+def _resized(width: int, height: int, image_size: int, mode: ResizeMode) -> tuple[int, int]:
+    """Width and height after resizing, rounded as torchvision ("shortest") and open_clip ("longest") do."""
+    short, long = sorted((width, height))
+    if mode == "squash":
+        return image_size, image_size
+    if mode == "longest":
+        ratio = long / image_size
+        # At least a pixel: open_clip fails on an image so thin that none would be left.
+        return max(1, round(width / ratio)), max(1, round(height / ratio))
+    resized_long = int(image_size * long / short)
+    return (image_size, resized_long) if width <= height else (resized_long, image_size)
 
 
 def _to_uint8(image: Image.Image) -> Tensor:

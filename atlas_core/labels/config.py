@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
@@ -30,7 +30,9 @@ class SupervisionConfig(BaseModel):
         period: K: epoch e (1-based) uses the source when e mod K = 0 and one-hot otherwise. 1 is the source
             alone, null is one-hot alone.
         mix: ε, the weight of the soft part, in (0, 1]; default the source's (ls 0.1, csl and isl 1.0).
-        temperature: s_t of the frozen model's soft labels (csl, isl); null is the model's own logit scale.
+        temperature: s_t of the frozen model's soft labels (csl, isl): a number; "model", the model's own logit
+            scale; or null, the source's default: for isl the logit scale, for csl the temperature at which the
+            mean diagonal of its soft labels is 0.9 (`labels.soft_labels.class_temperature`).
         options: The source's own constants, defaults filled in.
 
     Raises:
@@ -43,7 +45,7 @@ class SupervisionConfig(BaseModel):
     source: str = ""
     period: int | None = Field(None, ge=1, strict=True)
     mix: float | None = Field(None, gt=0, le=1)
-    temperature: float | None = Field(None, gt=0, allow_inf_nan=False)
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["model"] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="wrap")
@@ -127,6 +129,8 @@ def _with_defaults(data: Any) -> dict[str, Any]:
             )
     if data.get("mix") is None:
         full["mix"] = kind.default_mix
+    if data.get("temperature") == "model" and "csl" not in kind.needs:
+        full["temperature"] = None  # which is the model's
     full["options"] = _options(source, kind, data.get("options"))
     return full
 

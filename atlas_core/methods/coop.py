@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from atlas_core.backbone.clip import FrozenClip
-from atlas_core.backbone.text import build_layout, encode_prompts
+from atlas_core.backbone.text import build_layout, embed_tokens, encode_prompts
 from atlas_core.methods.base import Encoder, PromptMethod
 from atlas_core.methods.prompts import context_tokens, placeholder, prompt_tokens, random_context, words
 from atlas_core.methods.traits.base import Classes, MethodOptions
@@ -56,9 +56,8 @@ class CoOp(CoOpTraits, PromptMethod):
         self.shares_prefix = self.options.position == "end" and not self.options.class_specific
         n_prefix = 1 + n_ctx if self.shares_prefix else 1
         self.layout = build_layout(self.clip.text, tokens.ids, n_prefix, distinct=not self.shares_prefix)
-        embedding = self.clip.text.token_embedding
-        self.start = embedding[tokens.ids[0, :1].to(self.clip.device)].detach()
-        self.suffix = embedding[self.layout.token_ids].detach()
+        self.start = embed_tokens(self.clip.text, tokens.ids[0, :1])
+        self.suffix = embed_tokens(self.clip.text, self.layout.token_ids)
         self.slots = self.layout.flat_positions(tokens.slots) if not self.shares_prefix else None
 
     def text_features(self) -> Tensor:

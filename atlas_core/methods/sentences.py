@@ -52,7 +52,11 @@ def _checked(path: Path, content: object) -> dict[str, list[str]]:
             raise _malformed(path, f"class {name!r} has no list of sentences")
         if not all(isinstance(each, str) and each.strip() for each in sentences):
             raise _malformed(path, f"class {name!r} has an entry that is no sentence")
-    return {name.replace("_", " "): sentences for name, sentences in content.items()}
+    by_name: dict[str, list[str]] = {}
+    for name, sentences in content.items():
+        if by_name.setdefault(name.replace("_", " "), sentences) != sentences:
+            raise _malformed(path, f"class {name!r} stands in it twice, with and without `_`")
+    return by_name
 
 
 def _malformed(path: Path, what: str) -> AtlasError:

@@ -44,8 +44,19 @@ def doctor(
     store: StoreOption = None,
     data_root: DataOption = None,
     offline: Annotated[bool, typer.Option("--offline", help="Look at nothing over a network.")] = False,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            "--backbone",
+            metavar="TEXT",
+            help="List instead which published weights of open_clip can be used: those that hold TEXT, or all.",
+        ),
+    ] = None,
 ) -> None:
     """Look for what would make a study fail: versions, device, disk, store, Prefect's server, model hub."""
+    if backbone is not None:
+        _list_backbones(backbone)
+        return
     from atlas_core.operations.doctor import examine  # torch, which the command line's help need not wait for
 
     bad = 0
@@ -59,12 +70,31 @@ def doctor(
         raise typer.Exit(1)
 
 
+def _list_backbones(pattern: str) -> None:
+    from atlas_core.backbone.supported import published_support
+
+    colours = {"works": "green", "features only": "yellow", "refused": "red"}
+    found = list(published_support(pattern))
+    width = max(len(f"{each.model}/{each.tag}") for each in found)
+    for each in found:
+        name = f"{each.model}/{each.tag}"
+        out.print(f"[{colours[each.state]}]{each.state:<13}[/]  {name:<{width}}  ", end="", soft_wrap=True)
+        out.print(each.reason, markup=False, soft_wrap=True)
+    counts = ", ".join(f"{sum(each.state == state for each in found)} {state}" for state in colours)
+    out.print(f"{len(found)} published weights: {counts}", soft_wrap=True)
+    out.print(
+        "features only: with every method that leaves the image tower unprompted (docs/backbones.md)",
+        soft_wrap=True,
+    )
+
+
 def gc(
     delete: Annotated[
         bool, typer.Option("--delete", help="Move it to the store's trash; without this it is only listed.")
     ] = False,
     empty: Annotated[
-        bool, typer.Option("--empty-trash", help="Delete for good what lies in the trash; nothing else is done.")
+        bool,
+        typer.Option("--empty-trash", help="Delete for good what lies in the trash; nothing else is done."),
     ] = False,
     home: HomeOption = None,
     store: StoreOption = None,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
 
-from atlas_core.backbone.source import backbone_identity, backbone_label, input_size
+from atlas_core.backbone.conventions import conventions
+from atlas_core.backbone.identity import backbone_identity
+from atlas_core.backbone.source import backbone_label, input_size
 from atlas_core.code.closure import Sources
 from atlas_core.config import MethodConfig, StudyConfig
 from atlas_core.datasets.catalogue import DatasetSpec, dataset_spec
 from atlas_core.datasets.readers.base import READERS
+from atlas_core.features.resizing import STANDARD
 from atlas_core.hashing import sha256_of
 from atlas_core.labels.base import SOURCES
 from atlas_core.labels.config import SupervisionConfig
@@ -21,12 +24,12 @@ from atlas_core.methods.traits.base import Classes, MethodTraits, TextReference,
 from atlas_core.placement import Placement
 from atlas_core.plan.collector import without_collection
 from atlas_core.plan.node import Node
-from atlas_core.plan.run import Run
+from atlas_core.plan.run import Run, as_written
 from atlas_core.plan.stacks import stack_family
 from atlas_core.protocols.protocol import PROTOCOLS, Evaluation, Training
 from atlas_core.stages.image_inputs import IMAGE_INPUTS
 from atlas_core.stages.stage import STAGES
-from atlas_core.training.recipe import Recipe, method_defaults, resolve_recipe
+from atlas_core.training.recipe import Recipe, check_precisions, method_defaults, resolve_recipe
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class _Builder:
     def _recipe(
         self, method: MethodConfig, traits: type[MethodTraits], training: Training
     ) -> tuple[Recipe, dict[str, Any]]:
-        return resolve_recipe(
+        recipe, options = resolve_recipe(
             method_defaults(traits.defaults_file),
             protocol=self.study.protocol,
             dataset=training.dataset,
@@ -130,6 +133,8 @@ class _Builder:
             training={**self.study.training, **method.training} if traits.learns else {},
             options=method.options,
         )
+        check_precisions(self.study.backbone.precision, recipe.precision)
+        return recipe, options
 
     # --- stages before training -------------------------------------------------------------------------
 
@@ -166,8 +171,11 @@ class _Builder:
         index, spec = self._dataset(dataset)
         full = {"backbone": self.backbone, "dtype": self.study.views.dtype, **config}
         if stage == "pixels":
-            # Pixels depend on the model's input size alone.
+            # Pixels depend on the model's input size alone, and on how it has test images resized.
             full = {"image_size": self.image_size, **config}
+            resizing = conventions(self.study.backbone).pixels.resizing
+            if config["views"] == "test" and resizing != STANDARD:
+                full["resizing"] = asdict(resizing)
         if self.study.views.skip_damaged:
             full["skip_damaged"] = True
         return self._node(stage, f"{spec.name}/{label}", full, {"index": index}, self._at(index))
@@ -241,8 +249,9 @@ class _Builder:
         inputs = {"image_features": features}
         if run.traits.image_input == "pixels":
             inputs["pixels"] = self._training_images("pixels", run)
-        soft = {"temperature": run.supervision.temperature}
-        suffix = "" if run.supervision.temperature is None else f"/temperature{run.supervision.temperature:g}"
+        temperature = run.supervision.temperature
+        soft = {"temperature": temperature}
+        suffix = "" if temperature is None else f"/temperature{as_written(temperature)}"
         if "csl" in run.supervision.needs:
             place = classes.name.removeprefix("text_features/").removesuffix("/own")
             inputs["csl"] = self._node("csl", place + suffix, soft, {"text_features": classes})

@@ -49,7 +49,7 @@ def supervision_parameters(supervision: SupervisionConfig) -> str:
     """ "(mix=0.5,period=3)": what differs from the defaults of this supervision, empty when nothing does."""
     plain = _by_default(supervision.label)
     differing = [
-        f"{field}={getattr(supervision, field):g}"
+        f"{field}={as_written(getattr(supervision, field))}"
         for field in ("period", "mix", "temperature")
         if getattr(supervision, field) != getattr(plain, field) and getattr(supervision, field) is not None
     ]
@@ -57,6 +57,11 @@ def supervision_parameters(supervision: SupervisionConfig) -> str:
         f"{name}={value}" for name, value in supervision.options.items() if plain.options.get(name) != value
     ]
     return f"({','.join(differing)})" if differing else ""
+
+
+def as_written(value: float | str) -> str:
+    """A supervision's number, or the word in its place, as it stands in a name."""
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 @lru_cache(maxsize=64)

@@ -20,7 +20,7 @@ SUPERVISION_ORDER = ("none", "one_hot", "ls", "tfkd", "tfkd_self", "ols", "csl",
 _FACTORS: dict[str, Callable[[Any], str]] = {
     "period": lambda value: "K=∞" if value is None else f"K={value}",
     "mix": lambda value: f"ε={value:g}" if value is not None else "",
-    "temperature": lambda value: "T=model's" if value is None else f"T={value:g}",
+    "temperature": lambda value: "T=default" if value is None else f"T={value:g}",
     "shots": lambda value: "1 shot" if value == 1 else f"{value} shots",
     "backbone": lambda value: str(value),
     "variant": lambda value: f"variant {value}",

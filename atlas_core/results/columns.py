@@ -14,7 +14,14 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "supervision": "target of the cross-entropy: one_hot, ls, csl, atlas_csl, ...; none for zero_shot",
         "source": "label source behind the supervision (atlas_csl: csl)",
         "mix": "weight of the soft distribution in a soft target (epsilon; 1 is the pure distribution)",
-        "temperature": "scale of the soft labels' softmax (s_t); null: the model's own logit scale",
+        "temperature": "scale of the soft labels' softmax (s_t), if it was set; null: the source's default, for isl "
+        "the model's own logit scale, for csl the one at which the soft labels' mean mass on their own class is 0.9",
+        "soft_temperature": "s_t that the soft labels were made with; null without soft labels",
+        "soft_entropy": "mean entropy of the soft labels, before they are mixed with the class, nats; null without "
+        "soft labels",
+        "soft_true_mass": "their mean mass on the true class: mix * (1 - soft_true_mass) of a soft target lies on "
+        "other classes",
+        "soft_top3_mass": "their mean mass on the three most probable other classes together",
         "period": (
             "K of an atlas_ supervision: every K-th epoch has soft targets; null when nothing alternates"
         ),

@@ -189,5 +189,5 @@ def _one_line(rows: Sequence[ViewRow], factor: str) -> list[ViewRow]:
 
 def _written(value: float | None) -> str:
     if value is None:
-        return "model's"
+        return "default"
     return "∞" if math.isinf(value) else f"{value:g}"

@@ -170,7 +170,7 @@ def _ablation_block(title: str, factor: str, rows: list[ViewRow]) -> Block:
 
 def _value(value: float | None) -> str:
     if value is None:
-        return "model's"
+        return "default"
     return "∞" if math.isinf(value) else f"{value:g}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from atlas_core.errors import AtlasError
 from atlas_core.evaluation.measures import evaluation_row
 from atlas_core.hashing import sha256_of
+from atlas_core.labels.softness import read_softness
 from atlas_core.manifest import Manifest, read_manifest
 from atlas_core.results.schemas import conform, rows_to_table, write_tables
 from atlas_core.stages.run_id import run_id
@@ -20,16 +22,19 @@ from atlas_core.stages.stage import Stage, StageContext
 from atlas_core.store import Store
 from atlas_core.training.recipe import trained_epochs
 
+SOFT_LABEL_STAGES = ("csl", "isl")
+
 
 def _run(context: StageContext) -> None:
     store = Store(context.placement.store_path)
     made = {key: _manifest(store, stage, key) for stage, key in context.runtime["artifacts"]}
     pairs = [(made[evaluation], run) for evaluation, run in context.runtime["evaluations"]]
     runs = [made[key] for key in dict.fromkeys(run for _, run in pairs)]
-    texts = {each.digest: each.key_parts["config"] for each in made.values() if each.stage == "text_features"}
+    # A run knows its inputs by their content.
+    inputs = {each.digest: each for each in made.values() if each.stage in ("text_features", *SOFT_LABEL_STAGES)}
     classes = _concatenated(store, pairs, "classes")
     tables = {
-        "runs": rows_to_table("runs", [_run_row(store, each, context.config, texts) for each in runs]),
+        "runs": rows_to_table("runs", [_run_row(store, each, context.config, inputs) for each in runs]),
         "metrics": rows_to_table("metrics", list(_metrics(store, pairs, context.config["protocol"]))),
         "predictions": _concatenated(store, pairs, "predictions"),
         "curves": _concatenated(store, [(each, each.key) for each in runs], "curves"),
@@ -75,18 +80,18 @@ def _concatenated(store: Store, artifacts: list[tuple[Manifest, str]], table: st
     return pa.concat_tables(parts)
 
 
-def _run_row(
-    store: Store, run: Manifest, study: Any, texts: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
+def _run_row(store: Store, run: Manifest, study: Any, inputs: Mapping[str, Manifest]) -> dict[str, Any]:
     """One row of `runs`: what was asked for, what it cost, how its loss moved.
 
     Args:
-        texts: Configurations of the study's text features by their content's digest.
+        inputs: The study's text features and soft labels by their content's digest.
     """
     config = run.key_parts["config"]
     summary = json.loads((store.path(run.stage, run.key) / "run.json").read_text())
     training, supervision = config["training"], config["supervision"] or {}
-    reference = texts.get(run.key_parts["inputs"].get("reference", ""), {})
+    measured, temperature = _soft_columns(store, run, inputs), supervision.get("temperature")
+    texts = inputs.get(run.key_parts["inputs"].get("reference", ""))
+    reference = texts.key_parts["config"] if texts else {}
     return {
         **summary,
         "run_id": run_id(run.key),
@@ -98,7 +103,8 @@ def _run_row(
         "supervision": study["supervisions"][sha256_of(supervision)] if supervision else "none",
         "source": supervision.get("source"),
         "mix": supervision.get("mix"),
-        "temperature": supervision.get("temperature"),
+        "temperature": measured["soft_temperature"] if temperature == "model" else temperature,
+        **measured,
         "period": supervision.get("period") if supervision.get("name") == "atlas" else None,
         "shots": config["shots"],
         "seed": config["seed"],
@@ -114,6 +120,16 @@ def _run_row(
         ),
         "stand_in": study.get("stand_ins", {}).get(run.name),
     }
+
+
+def _soft_columns(store: Store, run: Manifest, soft: Mapping[str, Manifest]) -> dict[str, float]:
+    """How soft the run's soft labels are; nothing for a run without them."""
+    inputs = run.key_parts["inputs"]
+    for stage in SOFT_LABEL_STAGES:
+        if stage in inputs:
+            measured = read_softness(store.path(stage, soft[inputs[stage]].key))
+            return {f"soft_{name}": value for name, value in asdict(measured).items()}
+    return {}
 
 
 def _rate(training: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def _run(context: StageContext) -> None:
             image_size=clip.image_size,
             mean=clip.mean,
             std=clip.std,
+            resizing=clip.resizing,
             out_dir=context.work,
             device=clip.device,
             batch_size=_BATCH_SIZE,

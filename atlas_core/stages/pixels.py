@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from atlas_core.features.extract import extract_pixels
+from atlas_core.features.resizing import Resizing
 from atlas_core.stages.damaged import tell_damaged
 from atlas_core.stages.decoding_log import DecodingLog
 from atlas_core.stages.image_features import decoding_workers, view_arguments
@@ -22,6 +23,7 @@ def _run(context: StageContext) -> None:
         [item.path for item in items],
         [item.label for item in items],
         image_size=context.config["image_size"],
+        resizing=Resizing(**context.config.get("resizing", {})),
         out_dir=context.work,
         progress=DecodingLog(context.key),
         workers=decoding_workers(len(items), context.config, context.placement),

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.load import load_backbone
 from atlas_core.datasets.items import prompt_name, select_class_ids, select_class_names
+from atlas_core.methods.class_names import check_distinct
 from atlas_core.methods.sentences import read_sentences
 from atlas_core.stages.index import read_index
 from atlas_core.stages.runtime import backbone_config, dataset_root, subset_labels
@@ -37,6 +38,12 @@ def _prompts(context: StageContext, clip: FrozenClip, names: tuple[str, ...]) ->
     prompts = [[template.format(name) for name in names] for template in context.config["templates"]]
     for each in prompts:
         clip.check_length(each)
+    check_distinct(
+        names,
+        clip.tokenize(prompts[0]).tolist(),
+        f"dataset {context.runtime['spec']['name']!r}",
+        "correct options.class_names, or merge the classes",
+    )
     return prompts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from atlas_core.backbone.clip import FrozenClip
+from atlas_core.backbone.hardware import is_emulated
 from atlas_core.backbone.load import load_backbone
 from atlas_core.features.cache import read_features
 from atlas_core.labels.base import FrozenTargets
@@ -30,6 +32,8 @@ from atlas_core.training.checkpoint import read_tensors, write_tensors
 from atlas_core.training.data import TrainingData, resident
 from atlas_core.training.loop import EpochCurve, Resumption, Teacher, train
 from atlas_core.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
@@ -66,11 +70,14 @@ def _run(context: StageContext) -> None:
 
 def prepare_run(context: StageContext, clip: FrozenClip, method: PromptMethod) -> PreparedRun:
     """The training of a method in its initial state, from the job's configuration and inputs."""
+    recipe = Recipe.model_validate(context.config["training"])
+    if is_emulated(recipe.precision, clip.device):
+        log.warning("training.precision %s is slower than fp32 on this hardware", recipe.precision)
     return PreparedRun(
         method=method,
         data=_training_data(context, clip, method),
         supervisor=_supervisor(context, len(method.classes), clip.device),
-        recipe=Recipe.model_validate(context.config["training"]),
+        recipe=recipe,
         seed=context.config["seed"],
         teacher=_teacher(clip, context),
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from atlas_core.backbone.precision import towers_in
 from atlas_core.errors import AtlasError
 from atlas_core.labels.base import LabelBatch
 from atlas_core.labels.schedule import Supervisor
@@ -66,6 +66,9 @@ def train(
 
     Returns:
         One row an epoch.
+
+    Raises:
+        AtlasError: A loss is not finite, or what was learned is not.
     """
     if not method.learns or recipe.epochs == 0:
         return []
@@ -99,7 +102,18 @@ def train(
             save_checkpoint(resumption.path, checkpoint, [asdict(row) for row in curves])
     if average is not None:
         average.load_into(method)
+    _check_finite(method, recipe)
     return curves
+
+
+def _check_finite(method: PromptMethod, recipe: Recipe) -> None:
+    """The last step's update is in no loss any more."""
+    if not all(bool(parameter.isfinite().all()) for parameter in method.parameters()):
+        raise AtlasError(
+            f"the learned parameters are not finite after epoch {recipe.trained_epochs}",
+            expected="finite numbers",
+            fix="lower the learning rate, or use precision fp32",
+        )
 
 
 @dataclass(frozen=True)
@@ -165,7 +179,7 @@ class Learner:
             return part
 
         self.optimiser.zero_grad(set_to_none=True)
-        with _autocast(self.recipe, batch.labels.device.type):
+        with towers_in(self.recipe.precision):
             loss, logits = compute(batch, cross_entropy)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -197,12 +211,6 @@ def summarise(steps: list[StepFigures], epoch: int, target: str, rate: float) ->
         learning_rate=rate,
         train_accuracy=100.0 * sum(step.correct for step in steps) / images,
     )
-
-
-def _autocast(recipe: Recipe, device: str) -> AbstractContextManager[object]:
-    if recipe.precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device, dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float16)
 
 
 class Timer:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from atlas_core.backbone.config import Precision
 from atlas_core.errors import AtlasError
 
 
@@ -28,7 +29,7 @@ class Recipe(BaseModel):
         epochs: Length of the schedule. `stop_after` ends training earlier on the same schedule.
         parameter_lr: Learning rates for parameters whose name starts with the key (DePT's staged rates).
         average: Gaussian weight averaging, or None for the last epoch's parameters.
-        precision: Autocast type; learned parameters stay float32.
+        precision: What the towers' matrix products are computed in; parameters and losses stay float32.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -44,7 +45,7 @@ class Recipe(BaseModel):
     warmup_lr: float = Field(1e-5, gt=0)
     parameter_lr: dict[str, float] = {}
     average: WeightAverage | None = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
 
     @property
     def trained_epochs(self) -> int:
@@ -87,6 +88,20 @@ def method_defaults(path: Path) -> MethodDefaults:
         return MethodDefaults.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, ValidationError, yaml.YAMLError) as error:
         raise AtlasError(f"the method's constants in {path.name} cannot be read: {error}") from error
+
+
+def check_precisions(backbone: Precision, training: Precision) -> None:
+    """Refuse towers that are of one half precision and asked to compute in another.
+
+    Raises:
+        AtlasError: Both are half precision, and differ.
+    """
+    if "fp32" not in (backbone, training) and backbone != training:
+        raise AtlasError(
+            f"`training.precision: {training}` over `backbone.precision: {backbone}`",
+            expected="one half precision for both, or fp32 for one of them",
+            fix=f"set `training.precision: fp32`: the towers then compute in {backbone}, as they are",
+        )
 
 
 def resolve_recipe(

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from atlas_core.backbone.precision import towers_in
 from atlas_core.errors import AtlasError
 from atlas_core.labels.schedule import Supervisor
 from atlas_core.methods.base import Batch, CrossEntropy, PromptMethod
@@ -204,9 +205,10 @@ def _resumed(seats: list[_Seat], resumption: Resumption | None) -> tuple[list[_S
 
 def _step(seats: Sequence[_Seat], text: StackedText, step: int) -> None:
     """One step of every member; a member whose loss is not finite is left with its error, and not updated."""
+    with towers_in(seats[0].recipe.precision):
+        features = text.features()
     pending = [
-        seat.loss(step, _loss_with(seat.method, features))
-        for seat, features in zip(seats, text.features(), strict=True)
+        seat.loss(step, _loss_with(seat.method, own)) for seat, own in zip(seats, features, strict=True)
     ]
     together = [each.loss for each in pending if each is not None]
     if len(together) == len(seats):

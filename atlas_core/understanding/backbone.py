@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from atlas_core.backbone.config import BackboneConfig
-from atlas_core.backbone.source import backbone_label, input_size, model_config, pixel_normalisation
+from atlas_core.backbone.conventions import conventions
+from atlas_core.backbone.source import backbone_label, input_size
+
+_MODES = {
+    "shortest": "short edge to {size} pixels ({filter}), then the central square",
+    "longest": "long edge to {size} pixels ({filter}), padded to a square with level {fill}",
+    "squash": "both edges to {size} pixels ({filter}), whatever the shape",
+}
 
 
 @dataclass(frozen=True)
@@ -27,13 +34,15 @@ class BackboneUnderstanding:
 
 
 def understand_backbone(cfg: BackboneConfig) -> BackboneUnderstanding:
-    """The facts of a configuration, asked of what loads it.
+    """The conventions of a configuration's weights, in words.
 
     Raises:
-        AtlasError: The configuration names no weights that there are.
+        AtlasError: The configuration names no weights that there are, or nothing tells which conventions they keep.
     """
-    mean, std = pixel_normalisation(cfg)
-    quick = bool(model_config(cfg.model).get("quick_gelu", False))
-    size = input_size(cfg.model)
-    resizing = f"short edge to {size} pixels (bicubic), then the central square"
-    return BackboneUnderstanding(backbone_label(cfg), "QuickGELU" if quick else "GELU", mean, std, resizing)
+    found = conventions(cfg)
+    pixels = found.pixels
+    resizing = _MODES[pixels.resizing.mode].format(
+        size=input_size(cfg.model), filter=pixels.resizing.interpolation, fill=pixels.resizing.fill
+    )
+    activation = "QuickGELU" if found.quick_gelu else "GELU"
+    return BackboneUnderstanding(backbone_label(cfg), activation, pixels.mean, pixels.std, resizing)

@@ -53,7 +53,7 @@ def predict(
     names = read_class_names(classes) if classes is not None else None
     chosen, _, clip = open_with_backbone(run, model, weights, device, home, store)
     # Damaged images are found before the method is built, which takes longer.
-    views = read_images(images, clip.image_size)
+    views = read_images(images, clip.image_size, clip.resizing)
     predictions = predict_images(load_trained(chosen, clip, names), clip, images, views, top=top)
     text = render_predictions(predictions, cast(PredictionFormat, format))
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from atlas_core.backbone.clip import FrozenClip, normalise
 from atlas_core.backbone.config import BackboneConfig
-from atlas_core.backbone.source import backbone_label, model_config
+from atlas_core.backbone.conventions import conventions
+from atlas_core.backbone.source import backbone_label, model_config, weights_file
+from atlas_core.backbone.weights import is_read_by_open_clip
 from atlas_core.errors import AtlasError
 from atlas_core.methods.base import PromptMethod
 from atlas_core.stages.run_id import run_id
@@ -104,7 +106,7 @@ def _write(
     text = class_features(method, clip)
     config = export_config(run, clip, backbone, has_class_features=text is not None)
     if architecture := config["open_clip"]["architecture"]:
-        plain = model_config(backbone.model)
+        plain = {**model_config(backbone.model), "quick_gelu": conventions(backbone).quick_gelu}
         (out / architecture).write_text(json.dumps(plain, indent=1), encoding="utf-8")
     if text is not None:
         tensors = {"features": text.float(), "normalised": normalise(text.float())}
@@ -119,7 +121,9 @@ def export_config(
     run: FinishedRun, clip: FrozenClip, backbone: BackboneConfig, *, has_class_features: bool
 ) -> dict[str, Any]:
     """What `config.json` says: the run, its backbone for open_clip, and how pixels become probabilities."""
-    own_architecture = "model_sha256" in run.identity or backbone.model == "demo"
+    # One that open_clip has under no name: a config file's, or a named one with the other activation.
+    own_architecture = not run.identity.keys().isdisjoint(("model_sha256", "activation"))
+    weights = weights_file(backbone)
     label = backbone_label(backbone).replace("/", "-")
     name = f"atlas-{label}" if own_architecture else backbone.model
     fields = (
@@ -142,12 +146,16 @@ def export_config(
         "image_size": clip.image_size,
         "mean": list(clip.mean),
         "std": list(clip.std),
+        "interpolation": clip.resizing.interpolation,
+        "resize_mode": clip.resizing.mode,
+        "fill_color": clip.resizing.fill,
         "has_class_features": has_class_features,
         "open_clip": {
             "model": name,
             "pretrained": run.identity.get("pretrained"),
             "architecture": f"{name}.json" if own_architecture else None,
             "weights_sha256": run.identity.get("weights_sha256"),
+            "reads_weights": weights is None or is_read_by_open_clip(weights),
         },
         "backbone": {"label": backbone_label(backbone), **run.identity},
     }

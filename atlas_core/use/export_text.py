@@ -6,6 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# FILE is the backbone's weights file.
+_REWRITE = (
+    'python -c "import sys; from atlas_core.backbone.weights import write_for_open_clip;'
+    ' write_for_open_clip(*sys.argv[1:])" FILE WEIGHTS.safetensors'
+)
 _MEASURES = ("accuracy", "macro_f1", "top5", "ece", "nll")
 
 
@@ -20,15 +25,17 @@ def classify_script(config: Mapping[str, Any]) -> str:
     return f"""\
 import json, sys
 import open_clip, torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file
 
 config, text = json.load(open("config.json", encoding="utf-8")), load_file("classes.safetensors")["normalised"]
-{own}model, _, preprocess = open_clip.create_model_and_transforms(
-    "{at["model"]}", pretrained={weights}, image_mean=config["mean"], image_std=config["std"])
+{own}model = open_clip.create_model("{at["model"]}", pretrained={weights}).eval()
+seen_as = {{name: config[name] for name in ("mean", "std", "interpolation", "resize_mode", "fill_color")}}
+preprocess = image_transform_v2(PreprocessCfg(size=config["image_size"], **seen_as), is_train=False)
 pixels = preprocess(Image.open(sys.argv[1]).convert("RGB"))[None]
 with torch.no_grad():
-    logits = config["logit_scale"] * model.eval().encode_image(pixels, normalize=True) @ text.T
+    logits = config["logit_scale"] * model.encode_image(pixels, normalize=True) @ text.T
 for probability, name in sorted(zip(logits.softmax(-1)[0].tolist(), config["classes"]), reverse=True):
     print(f"{{probability:.6f}} {{name}}")
 """
@@ -61,6 +68,9 @@ def _with_open_clip(config: Mapping[str, Any]) -> str:
     if not at["pretrained"]:
         argument = " WEIGHTS"
         note = f"\nWEIGHTS is the backbone's weights file (SHA-256 `{at['weights_sha256']}`), which is not in here.\n"
+        if not at["reads_weights"]:
+            note += "open_clip does not read it as it is. Where ATLaS is installed, write WEIGHTS with\n\n"
+            note += f"    {_REWRITE}\n"
     return f"""## With open_clip alone
 
 The class features do not depend on the image, so nothing else is needed. Inside this folder

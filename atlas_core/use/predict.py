@@ -16,6 +16,7 @@ from torch import Tensor
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.errors import AtlasError
 from atlas_core.features.images import decode_image
+from atlas_core.features.resizing import STANDARD, Resizing
 from atlas_core.features.transforms import normalise, test_transform
 from atlas_core.methods.base import PromptMethod
 
@@ -58,8 +59,8 @@ def predict_images(
     return predictions
 
 
-def read_images(images: Sequence[Path], image_size: int) -> list[Tensor]:
-    """Each image as the test protocol sees it: uint8 [3, S, S], short side resized, centre cropped.
+def read_images(images: Sequence[Path], image_size: int, resizing: Resizing = STANDARD) -> list[Tensor]:
+    """Each image as the test protocol sees it: uint8 [3, S, S], resized as the backbone wants it.
 
     Raises:
         AtlasError: Images are missing or damaged; one error names them all.
@@ -70,7 +71,7 @@ def read_images(images: Sequence[Path], image_size: int) -> list[Tensor]:
             damaged.append(f"{path} is {'a folder' if path.is_dir() else 'missing'}")
             continue
         try:
-            views.append(test_transform(decode_image(path), image_size))
+            views.append(test_transform(decode_image(path), image_size, resizing))
         except AtlasError as error:
             damaged.append(error.what.removeprefix("image "))
     if damaged:

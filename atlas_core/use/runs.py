@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from atlas_core.backbone.config import BackboneConfig
-from atlas_core.backbone.source import backbone_identity
+from atlas_core.backbone.identity import backbone_identity
+from atlas_core.backbone.known_models import known_models
+from atlas_core.backbone.source import model_config
 from atlas_core.errors import AtlasError
 from atlas_core.evaluation.measures import evaluation_row
 from atlas_core.manifest import Manifest
@@ -158,16 +161,14 @@ def backbone_of(
         AtlasError: No candidate has the run's hashes.
     """
     identity = run.identity
-    precision = identity["precision"]
     candidates: list[BackboneConfig] = []
     if weights is not None or model is not None:
-        offered = model or identity.get("model", "demo")
-        candidates = [_config(offered, identity.get("pretrained"), weights, precision)]
+        candidates = list(_offered(identity, model or identity.get("model", "demo"), weights))
     elif "pretrained" in identity:
-        candidates = [_config(identity["model"], identity["pretrained"], None, precision)]
+        candidates = list(_offered(identity, identity["model"], None))
     else:
-        known = [study.backbone for study in recorded_studies(store)]
-        candidates = [_config("demo", None, None, precision), *known]
+        candidates = [*_offered(identity, "demo", None)]
+        candidates += [study.backbone for study in recorded_studies(store)]
     for candidate in candidates:
         if _has_identity(candidate, identity):
             return candidate
@@ -178,10 +179,22 @@ def backbone_of(
     )
 
 
-def _config(model: str, pretrained: str | None, weights: Path | None, precision: str) -> BackboneConfig:
-    return BackboneConfig.model_validate(
-        {"model": model, "pretrained": pretrained, "weights": weights, "precision": precision}
-    )
+def _offered(identity: dict[str, str], model: str, weights: Path | None) -> Iterator[BackboneConfig]:
+    """Configurations of an offered model that may be a run's; a file's may be one that named a tag of the model."""
+    own = bool(model_config(model).get("quick_gelu", False))
+    tags: Iterable[str | None] = [identity.get("pretrained")]
+    if weights is not None:
+        tags = [None, *known_models().weights.get(model, {})]
+    for tag in tags:
+        yield BackboneConfig.model_validate(
+            {
+                "model": model,
+                "pretrained": tag,
+                "weights": weights,
+                "precision": identity["precision"],
+                "activation": identity.get("activation", "quick_gelu" if own else "gelu"),
+            }
+        )
 
 
 def _has_identity(candidate: BackboneConfig, identity: dict[str, str]) -> bool:

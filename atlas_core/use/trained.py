@@ -12,6 +12,7 @@ from atlas_core.backbone.clip import FrozenClip
 from atlas_core.datasets.items import prompt_name
 from atlas_core.errors import AtlasError
 from atlas_core.methods.base import PromptMethod
+from atlas_core.methods.class_names import check_distinct
 from atlas_core.methods.registry import METHODS
 from atlas_core.methods.sentences import read_sentences
 from atlas_core.methods.traits.base import Classes, TextReference, parse_options
@@ -29,11 +30,17 @@ def load_trained(run: FinishedRun, clip: FrozenClip, names: Sequence[str] | None
         names: C class names as they stand in a prompt; the run's own where None.
 
     Raises:
-        AtlasError: The method has parts that belong to its training classes and was asked for others.
+        AtlasError: The method has parts that belong to its training classes and was asked for others, or names
+            are one to the backbone's tokenizer, or too long for it.
     """
     state, metadata = read_tensors(run.folder / PROMPTS_FILE)
     config = metadata["config"]
     chosen = run.classes if names is None else tuple(names)
+    if names is not None:
+        prompts = [config["templates"]["coop"].format(name) for name in names]
+        clip.check_length(prompts)
+        fix = "give each class a name of its own"
+        check_distinct(names, clip.tokenize(prompts).tolist(), "other class names than the run's", fix)
     method_class = METHODS.get(config["method"])
     options = parse_options(method_class, config["options"])
     classes = Classes(chosen, config["templates"], trained=chosen == run.classes)
@@ -59,6 +66,8 @@ def reference_features(
         prompts = [list(row) for row in read_sentences(reference.sentences_file, names)]
     else:
         prompts = [[template.format(name) for name in names] for template in reference.templates]
+        for row in prompts:
+            clip.check_length(row)
     each = torch.stack([clip.encode_text(row).float() for row in prompts])
     return combine_templates(each, normalise_each=reference.normalise_each, keep_each=reference.keep_each)
 

@@ -51,7 +51,9 @@ class Skill:
 def image_features(clip: FrozenClip, index: DatasetIndex, split: Split) -> tuple[Features, Labels]:
     """Normalised features [N,D] and labels [N] of one split."""
     items = [index.items[position] for position in index.positions(split)]
-    images = [test_transform(decode_image(index.path(item)), clip.image_size) for item in items]
+    images = [
+        test_transform(decode_image(index.path(item)), clip.image_size, clip.resizing) for item in items
+    ]
     features = clip.encode_image(normalise(torch.stack(images), clip.mean, clip.std))
     return F.normalize(features, dim=-1).numpy(), np.asarray([item.label for item in items])
 

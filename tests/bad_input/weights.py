@@ -113,6 +113,12 @@ def a_pickle_that_runs_a_command(ground: Ground) -> None:
         assert not marker.exists(), "the pickle ran its command"
 
 
+@refused("does not say whether it was trained with QuickGELU")
+def weights_of_a_named_model_and_unknown_activation(ground: Ground) -> None:
+    weights = str(ground.world.home / "clip.safetensors")
+    ground.study(backbone={"model": "ViT-B-16", "weights": weights})
+
+
 @refused("does not exist")
 def weights_that_are_missing(ground: Ground) -> None:
     model = str(ground.world.home / "clip.json")

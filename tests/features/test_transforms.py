@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,11 +12,18 @@ import torch
 import torchvision.transforms as tv
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from open_clip.pretrained import get_pretrained_cfg
+from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 from PIL import Image
 from scipy import stats
 
+from atlas_core.backbone.config import BackboneConfig
+from atlas_core.backbone.conventions import conventions
+from atlas_core.backbone.known_models import known_models
+from atlas_core.errors import AtlasError
 from atlas_core.features.images import decode_image
 from atlas_core.features.randaugment import OPERATIONS, randaugment
+from atlas_core.features.resizing import STANDARD, Interpolation, ResizeMode, Resizing, parse_resizing
 from atlas_core.features.transforms import (
     CROP_RATIO,
     CROP_SCALE,
@@ -39,6 +47,63 @@ def test_the_test_transform_is_torchvisions_whatever_the_shape(width: int, heigh
     image = noise(width, height)
     published = tv.Compose([tv.Resize(size, BICUBIC), tv.CenterCrop(size), tv.PILToTensor()])
     assert torch.equal(test_transform(image, size), published(image))
+
+
+@given(
+    st.integers(1, 90),
+    st.integers(1, 90),
+    st.sampled_from([16, 32, 33]),
+    st.sampled_from(get_args(Interpolation)),
+    st.sampled_from(get_args(ResizeMode)),
+    st.sampled_from([0, 127]),
+)
+@settings(max_examples=100, deadline=None)
+def test_the_test_transform_is_open_clips_whatever_the_resizing(
+    width: int, height: int, size: int, interpolation: Interpolation, mode: ResizeMode, fill: int
+) -> None:
+    image = noise(width, height)
+    cfg = PreprocessCfg(size=size, interpolation=interpolation, resize_mode=mode, fill_color=fill)
+    ours = test_transform(image, size, Resizing(interpolation, mode, fill))
+    if mode == "longest" and round(min(width, height) / (max(width, height) / size)) == 0:
+        assert ours.shape == (3, size, size)  # open_clip fails on an image without any height
+        return
+    assert torch.equal(normalise(ours, cfg.mean, cfg.std), image_transform_v2(cfg, is_train=False)(image))
+
+
+def every_distinct_contract() -> list[Any]:
+    """One published tag for each way in which open_clip's weights want their images."""
+    found: dict[str, Any] = {}
+    for model, tags in known_models().weights.items():
+        for tag in tags:
+            given_ = get_pretrained_cfg(model, tag)
+            if given_.get("quick_gelu", False) != known_models().configs[model].get("quick_gelu", False):
+                continue  # stands under the model of the other activation as well
+            wanted = {
+                key: given_[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in given_
+            }
+            found.setdefault(str(wanted), pytest.param(model, tag, id=f"{model}/{tag}"))
+    assert len(found) > 5
+    return list(found.values())
+
+
+@pytest.mark.parametrize(("model", "tag"), every_distinct_contract())
+@pytest.mark.parametrize("shape", [(60, 30), (30, 61), (45, 45), (200, 90)])
+def test_a_tags_test_transform_is_open_clips_own(model: str, tag: str, shape: tuple[int, int]) -> None:
+    size = 32
+    merged = merge_preprocess_dict(PreprocessCfg(), get_pretrained_cfg(model, tag))
+    open_clips = image_transform_v2(PreprocessCfg(**{**merged, "size": size}), is_train=False)
+    wanted = conventions(BackboneConfig(model=model, pretrained=tag)).pixels
+    image = noise(*shape)
+    ours = normalise(test_transform(image, size, wanted.resizing), wanted.mean, wanted.std)
+    assert torch.equal(ours, open_clips(image))
+
+
+def test_resizing_that_open_clip_does_not_know_is_refused() -> None:
+    with pytest.raises(AtlasError, match="shortest, longest, squash"):
+        parse_resizing("hub.json", None, "stretch", None)
+    with pytest.raises(AtlasError, match="bicubic, bilinear"):
+        parse_resizing("hub.json", "nearest", None, None)
+    assert parse_resizing("hub.json", "random", None, None) == STANDARD
 
 
 def test_real_photographs_arrive_at_the_model_as_torchvision_would_bring_them(caltech: Caltech) -> None:

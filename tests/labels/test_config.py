@@ -56,6 +56,9 @@ def test_a_null_mix_is_the_default():
         ("one_hot", {"name": "atlas", "source": "csl", "period": None, "mix": 0.3, "temperature": 50}),
         ("tfkd", {"name": "tfkd", "options": {"T": 20}}),
         ("one_hot", {"name": "one_hot", "period": 1}),
+        ("isl", {"name": "isl", "temperature": "model"}),
+        ("atlas_isl", {"name": "atlas_isl", "temperature": "model"}),
+        ({"name": "csl", "temperature": 50}, {"name": "csl", "temperature": 50.0}),
     ],
 )
 def test_equal_trainings_are_equal_configurations(one, other):
@@ -75,6 +78,7 @@ def test_all_that_changes_the_training_changes_the_key():
         {"name": "atlas_csl", "period": 2},
         {"name": "atlas_csl", "mix": 0.5},
         {"name": "atlas_csl", "temperature": 50},
+        {"name": "atlas_csl", "temperature": "model"},
         {"name": "ols", "options": {"freeze_above": 0.88}},
         "ols",
     ]

@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas_core.errors import AtlasError
-from atlas_core.labels.soft_labels import class_soft_labels, instance_soft_labels
+from atlas_core.labels.soft_labels import (
+    class_soft_labels,
+    class_temperature,
+    instance_soft_labels,
+    instance_temperature,
+)
 
 
 def matrix(rows: int, width: int, seed: int) -> torch.Tensor:
@@ -90,3 +95,57 @@ def test_features_of_another_model_are_refused() -> None:
         instance_soft_labels(matrix(3, 8, 0), matrix(3, 9, 0), 1.0)
     with pytest.raises(AtlasError, match="shape"):
         class_soft_labels(torch.ones(3), 1.0)
+
+
+def alike(classes: int, width: int, seed: int, share: float) -> torch.Tensor:
+    """Features with a common part, as text features of one template have."""
+    return matrix(1, width, seed) * share + matrix(classes, width, seed + 1)
+
+
+@given(st.integers(2, 40), st.integers(8, 32), st.floats(0, 4), st.integers(0, 99))
+@settings(deadline=None)
+def test_by_default_a_class_has_nine_tenths_of_its_soft_label_on_average(
+    classes: int, width: int, share: float, seed: int
+) -> None:
+    g = alike(classes, width, seed, share)
+    temperature = class_temperature(g, None, 100.0)
+    assert float(exact(g, g, temperature).diagonal().mean()) == pytest.approx(0.9, abs=1e-5)
+    assert float(class_soft_labels(g, temperature).diagonal().mean()) == pytest.approx(0.9, abs=1e-3)
+    assert class_temperature(g, None, 14.0) == temperature
+    assert float(f"{temperature:.6g}") == temperature
+
+
+def test_two_classes_have_the_temperature_of_the_formula() -> None:
+    """With cosine c the diagonal is 1/(1 + exp(-s(1 - c))): s = log 9/(1 - c)."""
+    for cosine in (-0.5, 0.6, 0.95, 0.999):
+        g = torch.tensor([[1.0, 0.0], [cosine, (1 - cosine**2) ** 0.5]])
+        assert class_temperature(g, None, 100.0) == pytest.approx(np.log(9) / (1 - cosine), rel=1e-4)
+
+
+def test_the_temperature_may_be_a_number_or_the_models_scale() -> None:
+    g = alike(5, 16, 0, 2.0)
+    assert class_temperature(g, 30.0, 100.0) == 30.0
+    assert class_temperature(g, "model", 100.0) == 100.0
+    assert instance_temperature(30.0, 100.0) == 30.0
+    assert instance_temperature("model", 100.0) == instance_temperature(None, 100.0) == 100.0
+
+
+def test_the_order_of_classes_and_the_length_of_features_change_no_temperature() -> None:
+    g = alike(9, 16, 0, 2.0)
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(1))
+    assert class_temperature(3 * g[order], None, 100.0) == class_temperature(g, None, 100.0)
+
+
+def test_one_class_has_the_models_scale() -> None:
+    assert class_temperature(matrix(1, 8, 0), None, 14.0) == 14.0
+
+
+def test_classes_with_equal_features_are_refused_and_the_advice_works() -> None:
+    g = matrix(3, 8, 0)[[0, 0, 1, 2]]
+    with pytest.raises(AtlasError, match=r"4 classes, of which several.*set the supervision's `temperature`"):
+        class_temperature(g, None, 100.0)
+    assert class_temperature(g, 20.0, 100.0) == 20.0
+    many = torch.cat([matrix(30, 64, 0), matrix(1, 64, 0)[:1]])  # as ImageNet, which has two names twice
+    assert float(exact(many, many, class_temperature(many, None, 1.0)).diagonal().mean()) == pytest.approx(
+        0.9
+    )

@@ -35,14 +35,16 @@ def openai_state(text_layers: int = 4, vision_layers: int = 3) -> dict[str, Tens
 
 
 @lru_cache(maxsize=4)
-def clip_of_state(text_layers: int = 4, vision_layers: int = 3) -> FrozenClip:
+def clip_of_state(
+    text_layers: int = 4, vision_layers: int = 3, dtype: torch.dtype = torch.float32
+) -> FrozenClip:
     """The same weights as the project loads them from a file."""
     model = CLIP(**small_config(text_layers=text_layers, vision_layers=vision_layers))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "weights.pt"
         torch.save(openai_state(text_layers, vision_layers), path)
         load_weights(model, path)
-    return freeze(model.eval(), SimpleTokenizer(), mean=MEAN, std=STD)
+    return freeze(model.eval(), SimpleTokenizer(), mean=MEAN, std=STD, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,10 @@ def make_case(
     trained: bool = True,
     layers: tuple[int, int] = (4, 3),
     images: int = 3,
+    dtype: torch.dtype = torch.float32,
 ) -> Case:
     """A registered method on the small CLIP, every learned parameter moved away from its initial value."""
-    clip = clip_of_state(*layers)
+    clip = clip_of_state(*layers, dtype)
     method_class = METHODS.get(name)
     parsed = parse_options(method_class, options or {})
     classes = Classes(names, {"coop": "a photo of a {}."}, trained=trained)
@@ -98,7 +101,7 @@ def make_case(
         classes,
         parsed,
         generator=torch.Generator().manual_seed(1),
-        reference=None if reference is None else encode_reference(layers, reference, names),
+        reference=None if reference is None else encode_reference(layers, reference, names, dtype),
     )
     noise = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -120,9 +123,14 @@ def make_case(
 
 
 @lru_cache(maxsize=16)
-def encode_reference(layers: tuple[int, int], reference: TextReference, names: tuple[str, ...]) -> Tensor:
+def encode_reference(
+    layers: tuple[int, int],
+    reference: TextReference,
+    names: tuple[str, ...],
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
     """What the text_features stage makes of a reference."""
-    clip = clip_of_state(*layers)
+    clip = clip_of_state(*layers, dtype)
     each = [clip.encode_text([template.format(name) for name in names]) for template in reference.templates]
     return combine_templates(
         torch.stack(each), normalise_each=reference.normalise_each, keep_each=reference.keep_each

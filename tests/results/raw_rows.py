@@ -14,7 +14,7 @@ def setting_words(row):
     """The only arms that need words: ATLaS with CSL on CoOp in base-to-new, where the ablation varies it."""
     if (row.protocol, row.method, row.supervision) != ("base_to_new", "coop", "atlas_csl"):
         return ""
-    temperature = "model's" if np.isnan(row.temperature) else f"{row.temperature:g}"
+    temperature = "default" if np.isnan(row.temperature) else f"{row.temperature:g}"
     return f"K={int(row.period)}, ε={row.mix:g}, T={temperature}"
 
 

@@ -143,6 +143,7 @@ def _run(protocol: str, dataset: str, setting: Setting, seed: int) -> dict[str, 
         "source": setting.source,
         "mix": setting.mix,
         "temperature": setting.temperature,
+        **_softness(setting),
         "period": setting.period,
         "shots": setting.shots,
         "seed": seed,
@@ -156,6 +157,20 @@ def _run(protocol: str, dataset: str, setting: Setting, seed: int) -> dict[str, 
         "cpu_seconds": float(1 + 2 * chance.random()),
         "key": key,
         "options": "{}",
+    }
+
+
+def _softness(setting: Setting) -> dict[str, float]:
+    """As with CLIP's features: CSL's default has 0.9 on the class, and a far higher temperature is nearly one-hot."""
+    if setting.source not in ("csl", "isl"):
+        return {}
+    temperature = setting.temperature or (100.0 if setting.source == "isl" else 21.0)
+    true_mass = 0.7 if setting.source == "isl" else 0.9 if setting.temperature is None else 0.996
+    return {
+        "soft_temperature": temperature,
+        "soft_entropy": 2 * (1 - true_mass),
+        "soft_true_mass": true_mass,
+        "soft_top3_mass": 0.8 * (1 - true_mass),
     }
 
 

@@ -138,15 +138,15 @@ def test_supervision_comparison_pairs_seeds(world):
 def test_ablation(world):
     """Every level of a factor is averaged over the same datasets: those on which all of its levels were tried."""
     means = wide_base_to_new(world).groupby(["dataset", *ARM])[["base", "new"]].mean()
-    model, half, fifty = "ε=1, T=model's", "ε=0.5, T=model's", "ε=1, T=50"
+    default, half, fifty = "ε=1, T=default", "ε=0.5, T=default", "ε=1, T=50"
 
     def period(method, source, setting, levels):
         arms = {"∞": (method, "one_hot", ""), **levels}
         return {("K (average)", method, source, setting, level): arm for level, arm in arms.items()}
 
-    csl = {"1": ("coop", "csl", ""), "2": ("coop", "atlas_csl", f"K=2, {model}")}
+    csl = {"1": ("coop", "csl", ""), "2": ("coop", "atlas_csl", f"K=2, {default}")}
     factors = [
-        period("coop", "csl", model, {**csl, "5": ("coop", "atlas_csl", f"K=5, {model}")}),
+        period("coop", "csl", default, {**csl, "5": ("coop", "atlas_csl", f"K=5, {default}")}),
         period("coop", "csl", half, {"5": ("coop", "atlas_csl", f"K=5, {half}")}),
         period("coop", "csl", fifty, {"5": ("coop", "atlas_csl", f"K=5, {fifty}")}),
         period("coop", "isl", "", {"5": ("coop", "atlas_isl", "")}),
@@ -154,14 +154,14 @@ def test_ablation(world):
         period("kgcoop", "isl", "", {"5": ("kgcoop", "atlas_isl", "")}),
         {
             ("ε (average)", "coop", "atlas_csl", "", "0.5"): ("coop", "atlas_csl", f"K=5, {half}"),
-            ("ε (average)", "coop", "atlas_csl", "", "1"): ("coop", "atlas_csl", f"K=5, {model}"),
+            ("ε (average)", "coop", "atlas_csl", "", "1"): ("coop", "atlas_csl", f"K=5, {default}"),
         },
         {
             ("temperature (average)", "coop", "atlas_csl", "", "50"): ("coop", "atlas_csl", f"K=5, {fifty}"),
-            ("temperature (average)", "coop", "atlas_csl", "", "model's"): (
+            ("temperature (average)", "coop", "atlas_csl", "", "default"): (
                 "coop",
                 "atlas_csl",
-                f"K=5, {model}",
+                f"K=5, {default}",
             ),
         },
     ]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from atlas_core.errors import AtlasError
 from atlas_core.store import Store
 from atlas_core.use.runs import open_run
-from tests.tiny_study import TinyWorld
+from tests.tiny_study import TinyWorld, make_world
 from tests.use.test_predict import atlas
+
+ROOT = str(Path(__file__).parents[2])
 
 
 def readme_program(folder: Path) -> str:
@@ -124,3 +128,39 @@ def test_a_damaged_export_is_one_clear_error(world: TinyWorld, image: Path, tmp_
     (folder / "config.json").write_text("{")
     with pytest.raises(AtlasError, match="is not an exported run's"):
         atlas(world, "predict", image, "--run", folder)
+
+
+def test_weights_that_open_clip_does_not_read_are_rewritten_as_the_readme_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = make_world(tmp_path / "world")
+    weights = world.home / "clip.safetensors"
+    state = {f"model.{name}": value for name, value in load_file(weights).items()}
+    save_file(state, weights)
+    world.run(
+        datasets=[str(world.home / "ponds.yaml")],
+        methods=[{"name": "coop", "options": {"n_ctx": 2, "ctx_init": ""}}],
+        supervisions=["one_hot"],
+        training={"epochs": 1, "batch_size": 4},
+    )
+    folder = tmp_path / "exported"
+    atlas(world, "export", "coop", folder)
+    found = re.search(r"^    (python -c .*)$", (folder / "README.md").read_text(), flags=re.M)
+    assert found is not None
+    python, *arguments = shlex.split(found[1].replace("FILE", str(weights)))
+    assert python == "python"
+    subprocess.run(
+        [sys.executable, *arguments], check=True, cwd=folder, env={**os.environ, "PYTHONPATH": ROOT}
+    )
+    image = world.home / "data" / "ponds" / "red fox" / "00.png"
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["classify.py", str(image), "WEIGHTS.safetensors"])
+    exec(compile(readme_program(folder), "classify.py", "exec"), {})
+    assert_printed_as_predicted(world, image, "coop", capsys.readouterr().out)
+
+
+def test_the_readme_says_nothing_of_rewriting_where_open_clip_reads_the_weights(
+    world: TinyWorld, tmp_path: Path
+) -> None:
+    atlas(world, "export", "coop one_hot", tmp_path / "exported")
+    assert "write_for_open_clip" not in (tmp_path / "exported" / "README.md").read_text()

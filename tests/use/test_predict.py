@@ -89,6 +89,16 @@ def test_unusable_class_names_are_refused(tmp_path: Path, content: str, message:
         read_class_names(path)
 
 
+@pytest.mark.parametrize("words", ["coop one_hot", "zero_shot"])
+def test_class_names_that_are_one_to_the_tokenizer_are_refused(
+    world: TinyWorld, image: Path, tmp_path: Path, words: str
+) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("dog\nRed Fox\nR&amp;D\nred  fox\nR&D\n")
+    with pytest.raises(AtlasError, match="'Red Fox' and 'red  fox'; 'R&amp;D' and 'R&D'"):
+        atlas(world, "predict", image, "--run", words, "--classes", path)
+
+
 def test_one_error_names_every_image_that_cannot_be_used(
     world: TinyWorld, image: Path, tmp_path: Path
 ) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from atlas_core.backbone.config import BackboneConfig
+from atlas_core.backbone.identity import backbone_identity
 from atlas_core.errors import AtlasError
 from atlas_core.store import Store
-from atlas_core.use.runs import backbone_of, evaluations_of, find_run, open_run, run_name
+from atlas_core.use.runs import FinishedRun, backbone_of, evaluations_of, find_run, open_run, run_name
 from tests.tiny_study import TinyWorld
 
 ONE_HOT = "ponds/base/2-shot/coop/one_hot/seed1"
@@ -68,3 +73,25 @@ def test_a_backbone_with_other_weights_is_refused(store: Store, tmp_path: Path) 
     other = replace(run, config={**run.config, "backbone": {**run.identity, "weights_sha256": "0" * 64}})
     with pytest.raises(AtlasError, match="was not found"):
         backbone_of(other, store)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"model": "ViT-B-16-quickgelu", "activation": "gelu"},
+        {"model": "ViT-B-16-quickgelu", "activation": "quick_gelu"},
+        {"model": "ViT-L-14", "pretrained": "laion2b_s32b_b82k"},
+        {"model": "ViT-L-14", "pretrained": "laion2b_s32b_b82k", "activation": "quick_gelu"},
+        {"model": "ViT-g-14"},
+    ],
+    ids=str,
+)
+def test_a_weights_file_alone_is_the_backbone_whatever_was_said_of_it(
+    said: dict[str, Any], tmp_path: Path
+) -> None:
+    weights = tmp_path / "w.safetensors"
+    save_file({"positional_embedding": torch.zeros(1)}, weights)
+    identity = backbone_identity(BackboneConfig.model_validate({**said, "weights": weights}))
+    run = FinishedRun("coop", tmp_path, {"backbone": identity}, ("cat", "dog"), None)
+    found = backbone_of(run, Store(tmp_path / "store"), weights=weights)
+    assert backbone_identity(found) == identity

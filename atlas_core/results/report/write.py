@@ -27,6 +27,7 @@ from atlas_core.results.report.content import (
     stage_rows,
     table_views,
 )
+from atlas_core.results.report.soft_labels import LABELS, NUMBERS, one_hot_warning, soft_label_rows
 from atlas_core.results.tables import PROTOCOL_TITLES
 
 _FOLDER = Path(__file__).resolve().parent
@@ -97,6 +98,7 @@ def write_report(
     Raises:
         AtlasError: The file cannot be written.
     """
+    soft_labels = soft_label_rows(con)
     environment = Environment(
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -109,6 +111,10 @@ def write_report(
         collapsed=collapse_warning(con),
         tables=table_views(con),
         verdicts=_verdicts(con),
+        soft_labels=soft_labels,
+        soft_label_labels=LABELS,
+        soft_label_numbers=NUMBERS,
+        nearly_one_hot=one_hot_warning(con),
         figures=[*_figures(con), *(_figure(each.id, each.svg, each.caption) for each in extra_figures)],
         run_labels=RUN_LABELS,
         run_numbers=RUN_NUMBERS,
@@ -121,7 +127,11 @@ def write_report(
         versions=list(versions.items()),
         footer="Made by atlas report. Nothing in this page is loaded from elsewhere.",
         sections=_sections(
-            bool(plan), bool(load_pairs(con)), bool(available_figures(con) or extra_figures), bool(understood)
+            plan=bool(plan),
+            verdicts=bool(load_pairs(con)),
+            soft_labels=bool(soft_labels),
+            figures=bool(available_figures(con) or extra_figures),
+            understood=bool(understood),
         ),
     )
     _write(out_path, html)
@@ -132,12 +142,14 @@ def _asset(name: str) -> Markup:
     return Markup((_FOLDER / name).read_text(encoding="utf-8"))
 
 
-def _sections(plan: bool, verdicts: bool, figures: bool, understood: bool) -> list[tuple[str, str]]:
+def _sections(
+    *, plan: bool, verdicts: bool, soft_labels: bool, figures: bool, understood: bool
+) -> list[tuple[str, str]]:
     wanted = [
-        ("overview", "Overview", True), ("understood", "Understood", understood),
-        ("tables", "Tables", True), ("verdicts", "Verdicts", verdicts),
-        ("figures", "Figures", figures), ("runs", "Runs", True), ("plan", "Plan and cache", plan),
-        ("configuration", "Configuration", True),
+        ("overview", "Overview", True), ("understood", "Understood", understood), ("tables", "Tables", True),
+        ("verdicts", "Verdicts", verdicts),
+        ("soft-labels", "Soft labels", soft_labels), ("figures", "Figures", figures), ("runs", "Runs", True),
+        ("plan", "Plan and cache", plan), ("configuration", "Configuration", True),
     ]  # fmt: skip
     return [(id, name) for id, name, present in wanted if present]
 

@@ -3,7 +3,7 @@
 -- For the period the ends are filled in from the plain runs: the source alone is K = 1, one-hot is K = infinity.
 --   factor: period, mix or temperature
 --   value: the factor's value; infinity for one-hot as the end of the period, null for the temperature that
---     is the model's own logit scale
+--     is the source's default
 --   source: label source whose factor is varied
 --   supervision: supervision of the row's runs
 --   mix: epsilon of the row's source (fixed unless it is the factor)

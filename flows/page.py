@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from uuid import UUID
@@ -20,6 +21,8 @@ from atlas_core.plan.remarks import remarks
 from atlas_core.plan.session import StudySession
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.stages.stage import Job
+from atlas_core.understanding.study import Understanding
+from atlas_core.understanding.text import understanding_lines
 
 _SHOW_EVERY_SECONDS = 5.0
 
@@ -41,6 +44,10 @@ class FlowPage:
         assert isinstance(artifact, UUID)
         self._artifact = artifact
 
+    def understood(self, understanding: Understanding) -> None:
+        level = logging.WARNING if understanding.oddities else logging.INFO
+        self._log.log(level, "\n".join(understanding_lines(understanding)))
+
     def cached(self, node: Node, manifest: Manifest) -> None:
         self._cached[node.stage] = self._cached.get(node.stage, 0) + 1
         self._ended()
@@ -49,6 +56,8 @@ class FlowPage:
         """Nothing to say: Prefect shows the task."""
 
     def done(self, outcome: Outcome) -> None:
+        for line in outcome.account.warnings if outcome.account else ():
+            self._log.warning(line)
         if isinstance(outcome, JobFailure):
             self._log.error("failed %s: %s", outcome.name, outcome.message)
         elif not outcome.cached:

@@ -12,6 +12,7 @@ from atlas_core.commands.options import (
     PresetOption,
     SetOption,
     StoreOption,
+    StrictOption,
     StudyArgument,
     WorkersOption,
     placement_from,
@@ -28,6 +29,8 @@ from atlas_core.plan.remarks import remarks
 from atlas_core.plan.resolve import Resolver
 from atlas_core.plan.soft_labels import SoftLabels, nearly_one_hot, soft_labels
 from atlas_core.store import Store
+from atlas_core.understanding.study import understand_study
+from atlas_core.understanding.text import understanding_lines
 
 out = Console(highlight=False)
 
@@ -41,9 +44,10 @@ def plan(
     home: HomeOption = None,
     store: StoreOption = None,
     data_root: DataOption = None,
+    strict: StrictOption = False,
 ) -> None:
-    """Say what a study would do: runs, what is cached, and an estimate of time and disk."""
-    placement = placement_from(home, store, data_root, workers, device)
+    """Say what a study would do: what was understood, runs, what is cached, an estimate of time and disk."""
+    placement = placement_from(home, store, data_root, workers, device, strict=strict)
     costs = Costs.from_manifests(Store(placement.store_path).manifests(), device_class(placement.device))
     for each in studies_from(study, preset, assignments):
         for line in plan_lines(each, placement, costs):
@@ -51,16 +55,24 @@ def plan(
 
 
 def plan_lines(study: StudyConfig, placement: Placement, costs: Costs) -> list[str]:
-    """What a study would do and cost, as lines of rich's markup."""
+    """What was understood of a study, what it would do and cost, as lines of rich's markup.
+
+    Raises:
+        AtlasError: A dataset cannot be read or has two readings; or an oddity, where the placement is strict.
+    """
     graph = build_graph(study, placement)
     store = Store(placement.store_path)
     states = Resolver(graph, store).states()
+    understanding = understand_study(graph, states, placement)
+    if placement.strict:
+        understanding.check_strict()
     status = {node.name: states[node.name].status for node in graph.nodes}
     runs = [status[node.name] for node in graph.of_stage("tune")]
     perhaps = f" and {runs.count('pending')} perhaps" if "pending" in runs else ""
     lines = [
         f"[bold]{study.name}[/bold] {study.description}",
         f"  {len(runs)} runs, {runs.count('fresh')} of them cached{perhaps}; {to_make_text(list(status.values()))}",
+        *map(escape, understanding_lines(understanding)),
         *(f"  [yellow]note[/yellow] {line}" for line in remarks(graph)),
         *soft_label_lines(soft_labels(graph, states, store)),
     ]

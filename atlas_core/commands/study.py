@@ -22,6 +22,7 @@ from atlas_core.commands.options import (
     SetOption,
     StackOption,
     StoreOption,
+    StrictOption,
     StudyArgument,
     WorkersOption,
     placement_from,
@@ -58,9 +59,10 @@ def run(
     data_root: DataOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
     log_file: LogFileOption = None,
+    strict: StrictOption = False,
 ) -> None:
     """Run a study here, without a server: only what is stale or missing is made."""
-    placement = placement_from(home, store, data_root, workers, device, dask, stack)
+    placement = placement_from(home, store, data_root, workers, device, dask, stack, strict)
     shown = [] if quiet else [ConsoleObserver(err, workers=placement.workers)]
     for each in studies_from(study, preset, assignments):
         with logged_to(log_file, each.name, *shown) as observer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -11,6 +12,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from atlas_core.datasets.description_yaml import read_description
 from atlas_core.datasets.paths import check_relative
 from atlas_core.errors import AtlasError
 from atlas_core.registry import unknown_name
@@ -109,6 +111,7 @@ class DatasetSpec(_Model):
     """One catalogue entry (`data/catalogue/<name>.yaml`), or a user's own YAML of the same form.
 
     `class_name_source`, `homepage`, `paper` and `licence` are words for people, `counts` what was published.
+    `reference` is set when it is looked up: what a study or a command names it by.
     `folder` is relative to the data root; in a user's own file it may also be absolute, start with `~`, or
     start with `./` or `../`, which count from that file. `source.parquet` always counts from it.
     """
@@ -127,6 +130,7 @@ class DatasetSpec(_Model):
     paper: str = ""
     licence: str = ""
     counts: dict[str, int] = Field(default_factory=dict)
+    reference: str = ""
 
     @field_validator("templates")
     @classmethod
@@ -155,6 +159,11 @@ class DatasetSpec(_Model):
             return self.templates[family]
         coop = self.templates["coop"]
         return _TCP_CONTEXT + coop[coop.index("{}") :] if family == "tcp_prompt" else coop
+
+    @property
+    def known_as(self) -> str:
+        """What a command takes for this dataset, quoted for a shell."""
+        return shlex.quote(self.reference or self.name)
 
     def templates_of(self, families: tuple[str, ...] | None) -> dict[str, str]:
         """The templates of some families, or all that the dataset has where None."""
@@ -189,6 +198,10 @@ def dataset_spec(name: str) -> DatasetSpec:
     Raises:
         AtlasError: Unknown name (with suggestions), or a file that does not describe a dataset.
     """
+    return _looked_up(name).model_copy(update={"reference": name})
+
+
+def _looked_up(name: str) -> DatasetSpec:
     layout, colon, folder = name.partition(":")
     if colon and layout in _OWN_LAYOUTS:
         return _own_data(layout, Path(folder).expanduser())
@@ -203,10 +216,21 @@ def dataset_spec(name: str) -> DatasetSpec:
     return spec
 
 
+def is_own(spec: DatasetSpec) -> bool:
+    """Whether a dataset is somebody's own, read in a layout for such data, and not drawn by the project."""
+    return spec.layout in _OWN_LAYOUTS and not (spec.source and spec.source.generator)
+
+
 def _own_data(layout: str, path: Path) -> DatasetSpec:
     path = path.absolute()
     if not path.exists():
         raise AtlasError(f"{layout} {path} does not exist", expected="a dataset of your own at that path")
+    if layout == "image_folder" and not path.is_dir():
+        raise AtlasError(
+            f"image_folder {path} is a file",
+            expected="a folder of class folders",
+            fix=f"for a table write table:{path}",
+        )
     title = path.name if path.is_dir() else path.stem
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in title)
     name = plain.lstrip("_.-") or "own_data"
@@ -231,7 +255,7 @@ def _load(path: Path) -> DatasetSpec:
 def _read(path: Path, mtime_ns: int, size: int) -> DatasetSpec:
     """A description's file, parsed once: every study names its datasets; time and size make edits noticed."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_description(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise AtlasError(
                 f"{path} is not a dataset description", expected="a YAML mapping with name, layout"

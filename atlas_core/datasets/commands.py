@@ -1,4 +1,4 @@
-"""`atlas datasets list | fetch | verify | info`: which datasets there are, and what of them is here."""
+"""`atlas datasets list | fetch | verify | inspect | info`: which datasets there are, and what of them is here."""
 
 from __future__ import annotations
 
@@ -97,6 +97,28 @@ def verify_datasets(
             _print_report(report, most=None if every else 20)
     if not all(report.ok for report in reports):
         raise typer.Exit(1)
+
+
+@app.command()
+def inspect(
+    path: Annotated[
+        str, typer.Argument(help="A folder, table, Parquet file, YAML file, name or LAYOUT:PATH.")
+    ],
+    root: RootOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not decode the images.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Make everything that is odd an error.")] = False,
+) -> None:
+    """Say what a study would understand of a dataset; nothing is changed."""
+    from atlas_core.understanding.inspect import inspect_dataset, reference_of
+    from atlas_core.understanding.text import understanding_lines
+
+    with reporting(err) as progress:
+        spec = dataset_spec(reference_of(path))
+        understanding = inspect_dataset(spec, _root(root), decode=not quick, progress=progress)
+    for line in understanding_lines(understanding):
+        out.print(line, markup=False)
+    if strict:
+        understanding.check_strict()
 
 
 @app.command()

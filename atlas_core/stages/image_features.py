@@ -11,6 +11,7 @@ from atlas_core.backbone.load import load_backbone
 from atlas_core.features.cache import write_features
 from atlas_core.features.extract import extract_features
 from atlas_core.placement import Placement
+from atlas_core.stages.damaged import tell_damaged
 from atlas_core.stages.decoding_log import DecodingLog
 from atlas_core.stages.index import read_index
 from atlas_core.stages.items_table import write_items
@@ -26,7 +27,8 @@ _BATCH_SIZE = 64
 def _run(context: StageContext) -> None:
     config = context.config
     root = dataset_root(context)
-    items = chosen_items(read_index(context.inputs["index"], root), config)
+    index = read_index(context.inputs["index"], root)
+    items = chosen_items(index, config)
     clip = load_backbone(backbone_config(context), context.placement.device)
     with torch.inference_mode():
         table = extract_features(
@@ -47,6 +49,7 @@ def _run(context: StageContext) -> None:
             progress=DecodingLog(context.key),
             **view_arguments(config),
         )
+    tell_damaged(index.name, items, table.damaged, config)
     write_features(
         context.out / "features.parquet",
         table.items,

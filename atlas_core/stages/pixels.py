@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atlas_core.features.extract import extract_pixels
 from atlas_core.features.resizing import Resizing
+from atlas_core.stages.damaged import tell_damaged
 from atlas_core.stages.decoding_log import DecodingLog
 from atlas_core.stages.image_features import decoding_workers, view_arguments
 from atlas_core.stages.index import read_index
@@ -15,7 +16,8 @@ from atlas_core.stages.stage import Stage, StageContext
 
 def _run(context: StageContext) -> None:
     root = dataset_root(context)
-    items = chosen_items(read_index(context.inputs["index"], root), context.config)
+    index = read_index(context.inputs["index"], root)
+    items = chosen_items(index, context.config)
     table = extract_pixels(
         root,
         [item.path for item in items],
@@ -27,6 +29,7 @@ def _run(context: StageContext) -> None:
         workers=decoding_workers(len(items), context.config, context.placement),
         **view_arguments(context.config),
     )
+    tell_damaged(index.name, items, table.damaged, context.config)
     # Decoded where it outlives a crash; only the shards themselves belong to the artifact.
     (context.out / PIXELS_FOLDER).mkdir()
     for shard in sorted(context.work.glob("*.arrow")):

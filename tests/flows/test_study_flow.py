@@ -1,6 +1,7 @@
 """The Prefect flow does what `atlas run` does, and its tasks show as Cached when nothing is to be made."""
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from atlas_core.presets import load_study
 from atlas_core.store import Store
 from flows.protocols import base_to_new
 from flows.study import carry_out
+from tests.datasets.test_parquet_layout import write
 from tests.tiny_study import TinyWorld, make_world
 
 
@@ -184,3 +186,37 @@ def test_wrong_parameters_are_refused_with_suggestions(
     with pytest.raises(Exception, match=suggestion) as caught:
         base_to_new(**parameters)
     assert suggestion in str(caught.value), json.dumps(parameters)
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@flow(name="strict")
+def strictly(study_file: str, home: str) -> None:
+    """A study on which everything odd is an error."""
+    placement = TinyWorld(Path(home)).placement.model_copy(update={"strict": True})
+    carry_out(load_study(study_file), placement)
+
+
+def test_the_log_says_what_was_understood_and_strict_ends_a_study_with_oddities(world: TinyWorld) -> None:
+    write(world.home / "digits" / "train-0.parquet", {"label": [0, 1, 2, 3] * 4})
+    study = world.home / "digits.yaml"
+    datasets = [f"hf_parquet:{world.home / 'digits'}"]
+    study.write_text(
+        yaml.safe_dump(world.raw_study(name="digits", datasets=datasets, supervisions=["one_hot"]))
+    )
+    heard = _Lines()
+    logging.getLogger("prefect.flow_runs").addHandler(heard)
+    try:
+        with pytest.raises(AtlasError, match="4 of 4 class names are bare numbers"):
+            strictly(str(study), str(world.home))
+    finally:
+        logging.getLogger("prefect.flow_runs").removeHandler(heard)
+    (block,) = [line for line in heard.lines if line.startswith("what I understood")]
+    assert "classes    4: '0', '1', '2' and 1 more" in block

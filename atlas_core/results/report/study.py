@@ -21,6 +21,8 @@ from atlas_core.results.current import current_aggregates, folders_of
 from atlas_core.results.database import connect
 from atlas_core.results.report.write import PlanRow, write_report
 from atlas_core.store import Store
+from atlas_core.understanding.study import understand_study
+from atlas_core.understanding.text import understanding_lines
 
 
 def write_study_report(
@@ -36,10 +38,12 @@ def write_study_report(
     whys: dict[str, str] = {}
     aggregates: dict[str, Manifest] = {}
     by_status: dict[str, list[str]] = {}
+    understood: dict[str, str] = {}
     for study in studies:
         graph = build_graph(study, placement)
         resolver = Resolver(graph, store)
         states = resolver.states()
+        understood[study.name] = "\n".join(understanding_lines(understand_study(graph, states, placement)))
         plan += _plan_rows(study, graph, states, last_started(store, study))
         for node in graph.of_stage("tune"):
             lines = explanation_lines(explain(resolver, states, node))
@@ -62,6 +66,7 @@ def write_study_report(
         out_path,
         title=title,
         subtitle=_subtitle(newest, by_status),
+        understood=understood,
     )
 
 

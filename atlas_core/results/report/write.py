@@ -81,6 +81,7 @@ def write_report(
     *,
     title: str = "ATLaS report",
     subtitle: str = "",
+    understood: Mapping[str, str] | None = None,
     extra_figures: Sequence[ReportFigure] = (),
 ) -> Path:
     """Write the report; it loads nothing from anywhere and every text in it is escaped.
@@ -91,6 +92,7 @@ def write_report(
         configuration: Name -> text (YAML) of each study.
         versions: Package -> version.
         whys: Run name or run id -> why the run is as it is, as lines of text.
+        understood: Name -> what was understood of each study, as lines of text.
         out_path: The HTML file; replaced in one step.
 
     Raises:
@@ -121,6 +123,7 @@ def write_report(
         plan_statuses=PLAN_STATUSES,
         plan_stages=stage_rows(plan),
         configuration=list(configuration.items()),
+        understood=list((understood or {}).items()),
         versions=list(versions.items()),
         footer="Made by atlas report. Nothing in this page is loaded from elsewhere.",
         sections=_sections(
@@ -128,6 +131,7 @@ def write_report(
             verdicts=bool(load_pairs(con)),
             soft_labels=bool(soft_labels),
             figures=bool(available_figures(con) or extra_figures),
+            understood=bool(understood),
         ),
     )
     _write(out_path, html)
@@ -138,9 +142,12 @@ def _asset(name: str) -> Markup:
     return Markup((_FOLDER / name).read_text(encoding="utf-8"))
 
 
-def _sections(*, plan: bool, verdicts: bool, soft_labels: bool, figures: bool) -> list[tuple[str, str]]:
+def _sections(
+    *, plan: bool, verdicts: bool, soft_labels: bool, figures: bool, understood: bool
+) -> list[tuple[str, str]]:
     wanted = [
-        ("overview", "Overview", True), ("tables", "Tables", True), ("verdicts", "Verdicts", verdicts),
+        ("overview", "Overview", True), ("understood", "Understood", understood), ("tables", "Tables", True),
+        ("verdicts", "Verdicts", verdicts),
         ("soft-labels", "Soft labels", soft_labels), ("figures", "Figures", figures), ("runs", "Runs", True),
         ("plan", "Plan and cache", plan), ("configuration", "Configuration", True),
     ]  # fmt: skip

@@ -9,9 +9,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from atlas_core.datasets.archive_members import is_archive
 from atlas_core.datasets.catalogue import Archive, DatasetSpec, Mirror
 from atlas_core.datasets.download import DownloadError, download, mismatch
-from atlas_core.datasets.extract import extract, is_archive
+from atlas_core.datasets.extract import extract
 from atlas_core.datasets.paths import join, missing_files
 from atlas_core.datasets.progress import Counter, Progress, ProgressCallback
 from atlas_core.datasets.readers import READERS, read_dataset
@@ -181,6 +182,15 @@ def _check_room(spec: DatasetSpec, candidate: Mirror, work: Path) -> None:
 def _unpack(archive: Archive, candidate: Mirror, file: Path, finished: Path, count: Counter) -> None:
     content = finished.with_name(f"{finished.name}.partial")
     shutil.rmtree(content, ignore_errors=True)
+    try:
+        _unpack_into(content, archive, candidate, file, count)
+    except BaseException:
+        shutil.rmtree(content, ignore_errors=True)
+        raise
+    os.replace(content, finished)
+
+
+def _unpack_into(content: Path, archive: Archive, candidate: Mirror, file: Path, count: Counter) -> None:
     target = content / candidate.extract_to
     if is_archive(file, archive.name):
         extract(
@@ -200,7 +210,6 @@ def _unpack(archive: Archive, candidate: Mirror, file: Path, finished: Path, cou
     for path in provided(archive):
         if path.endswith(".json"):
             _check_json(content / path)
-    os.replace(content, finished)
 
 
 def _check_json(path: Path) -> None:

@@ -44,7 +44,8 @@ class Budget:
 
 # Text: a study, a dataset's description, a model config; and files that list every image of a dataset.
 DESCRIPTION_BYTES: Final = Budget(1 << 20, "bytes of text")
-LIST_BYTES: Final = Budget(32 << 20, "bytes of text")
+LIST_BYTES: Final = Budget(64 << 20, "bytes of text")
+LIST_VALUES: Final = Budget(8_000_000, "values")
 NESTING: Final = Budget(64, "levels of nesting")
 VALUES: Final = Budget(200_000, "values, counting those behind aliases each time")
 

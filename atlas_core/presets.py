@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from atlas_core.config import StudyConfig
+from atlas_core.documents import parse_yaml, read_text
 from atlas_core.errors import AtlasError
 from atlas_core.registry import unknown_name
 from atlas_core.resources import data_path
@@ -88,7 +89,7 @@ def _read_preset(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
         if not path.is_file():
             raise unknown_name("study", str(name_or_path), preset_names())
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parse_yaml(read_text(path), f"study {path}")
     except (OSError, UnicodeDecodeError) as error:
         raise AtlasError(f"study {path} cannot be read: {error}", fix="check the path") from error
     except yaml.YAMLError as error:

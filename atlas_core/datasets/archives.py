@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from atlas_core.budgets import LIST_BYTES
 from atlas_core.datasets.archive_members import is_archive
 from atlas_core.datasets.catalogue import Archive, DatasetSpec, Mirror
 from atlas_core.datasets.download import DownloadError, download, mismatch
@@ -17,6 +17,7 @@ from atlas_core.datasets.paths import join, missing_files
 from atlas_core.datasets.progress import Counter, Progress, ProgressCallback
 from atlas_core.datasets.readers import READERS, read_dataset
 from atlas_core.datasets.readers.base import count_differences
+from atlas_core.documents import parse_json, read_text
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import sha256_of
 
@@ -214,7 +215,7 @@ def _unpack_into(content: Path, archive: Archive, candidate: Mirror, file: Path,
 
 def _check_json(path: Path) -> None:
     try:
-        json.loads(path.read_text(encoding="utf-8"))
+        parse_json(read_text(path, LIST_BYTES), path.name)
     except ValueError as error:
         raise AtlasError(f"{path.name} is damaged: {error}") from error
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from atlas_core.datasets.paths import check_relative
+from atlas_core.documents import parse_yaml, read_text
 from atlas_core.errors import AtlasError
 from atlas_core.registry import unknown_name
 from atlas_core.resources import data_path
@@ -225,12 +226,12 @@ def _load(path: Path) -> DatasetSpec:
 def _read(path: Path, mtime_ns: int, size: int) -> DatasetSpec:
     """A description's file, parsed once: every study names its datasets; time and size make edits noticed."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(read_text(path), str(path))
         if not isinstance(content, dict):
             raise AtlasError(
                 f"{path} is not a dataset description", expected="a YAML mapping with name, layout"
             )
-        return _anchored(DatasetSpec(**content), path.parent)
+        return _anchored(DatasetSpec.model_validate(content), path.parent)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise AtlasError(
             f"{path} cannot be read as YAML: {error}", fix="correct the line it names"

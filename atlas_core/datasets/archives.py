@@ -15,8 +15,8 @@ from atlas_core.datasets.download import DownloadError, download, mismatch
 from atlas_core.datasets.extract import extract
 from atlas_core.datasets.paths import join, missing_files
 from atlas_core.datasets.progress import Counter, Progress, ProgressCallback
-from atlas_core.datasets.readers import READERS, read_dataset
-from atlas_core.datasets.readers.base import count_differences
+from atlas_core.datasets.readers import read_dataset
+from atlas_core.datasets.readers.base import count_differences, listing_of
 from atlas_core.documents import parse_json, read_text
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import sha256_of
@@ -73,7 +73,7 @@ def bring_archives(
 
 def _check_counts(spec: DatasetSpec, folder: Path) -> None:
     """Raise when class folders that have just come hold another number of images than was published."""
-    listing = READERS.get(spec.layout)(spec, folder)
+    listing = listing_of(spec, folder)
     differences = count_differences(spec, listing)
     if listing.from_disk and differences:
         raise AtlasError("; ".join(differences), expected="the published numbers of images and classes")
@@ -97,7 +97,7 @@ def archives_needed(spec: DatasetSpec, folder: Path) -> list[Archive]:
     if absent:
         return absent
     try:
-        listing = READERS.get(spec.layout)(spec, folder)
+        listing = listing_of(spec, folder)
     except AtlasError:
         return []
     missing = missing_files(folder, (item.path for item in listing.items))

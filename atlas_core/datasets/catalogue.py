@@ -15,7 +15,7 @@ from atlas_core.datasets.paths import check_relative
 from atlas_core.documents import parse_yaml, read_text
 from atlas_core.errors import AtlasError
 from atlas_core.registry import unknown_name
-from atlas_core.resources import data_path
+from atlas_core.resources import data_path, expanded
 
 # Context placeholders of the class-aware prompt (protocol 2.5): four words that the learned tokens replace.
 _TCP_CONTEXT = "X X X X "
@@ -159,13 +159,13 @@ class DatasetSpec(_Model):
 
     def path(self, data_root: Path) -> Path:
         """The dataset's folder under a data root."""
-        return data_root.expanduser() / Path(self.folder).expanduser()
+        return expanded(data_root) / expanded(self.folder)
 
 
 def catalogue_folders() -> list[Path]:
     """Folders of descriptions: those named by `$ATLAS_CATALOGUE` (like `$PATH`), then the project's own."""
     given = os.environ.get("ATLAS_CATALOGUE", "")
-    own = [Path(part).expanduser() for part in given.split(os.pathsep) if part]
+    own = [expanded(part) for part in given.split(os.pathsep) if part]
     return [*own, data_path("catalogue")]
 
 
@@ -186,10 +186,10 @@ def dataset_spec(name: str) -> DatasetSpec:
     """
     layout, colon, folder = name.partition(":")
     if colon and layout in _OWN_LAYOUTS:
-        return _own_data(layout, Path(folder).expanduser())
+        return _own_data(layout, expanded(folder))
     if name.endswith((".yaml", ".yml")):
-        return _load(Path(name).expanduser())
-    path = next((p for f in catalogue_folders() if (p := f / f"{name}.yaml").is_file()), None)
+        return _load(expanded(name))
+    path = next((p for f in catalogue_folders() if os.path.isfile(p := f / f"{name}.yaml")), None)
     if path is None or not name:
         raise unknown_name("dataset", name, dataset_names())
     spec = _load(path)
@@ -200,7 +200,7 @@ def dataset_spec(name: str) -> DatasetSpec:
 
 def _own_data(layout: str, path: Path) -> DatasetSpec:
     path = path.absolute()
-    if not path.exists():
+    if not os.path.exists(path):
         raise AtlasError(f"{layout} {path} does not exist", expected="a dataset of your own at that path")
     title = path.name if path.is_dir() else path.stem
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in title)
@@ -216,7 +216,7 @@ def _own_data(layout: str, path: Path) -> DatasetSpec:
 
 
 def _load(path: Path) -> DatasetSpec:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise AtlasError(f"dataset description {path} does not exist", expected="a YAML file")
     status = path.stat()
     return _read(path.absolute(), status.st_mtime_ns, status.st_size)

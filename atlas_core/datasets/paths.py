@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from atlas_core.budgets import PATH_DEPTH, ROWS
 from atlas_core.errors import AtlasError
 
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
@@ -16,8 +18,10 @@ def check_relative(path: str, where: str) -> str:
     """Return `path` if it stays inside the folder that it is relative to.
 
     Raises:
-        AtlasError: It is absolute, climbs out with `..`, holds a backslash or is empty; `where` names it.
+        AtlasError: It is absolute, climbs out with `..`, holds a backslash, is empty, or is no text that UTF-8
+            can write (a file name in another encoding); `where` names it.
     """
+    check_text(path, where)
     parts = PurePosixPath(path).parts
     if (
         not path
@@ -29,6 +33,45 @@ def check_relative(path: str, where: str) -> str:
     ):
         raise AtlasError(f"{where}: {path!r} leaves its folder", expected="a relative path without '..'")
     return path
+
+
+def check_text(text: str, where: str) -> str:
+    """Return `text` if it can be written as UTF-8; tables and keys hold nothing else.
+
+    Raises:
+        AtlasError: It holds half of a surrogate pair, or bytes of a name in another encoding; `where` names it.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise AtlasError(
+            f"{where}: {text!r} cannot be written as UTF-8",
+            expected="names in UTF-8",
+            fix="rename the file, or correct the name",
+        ) from error
+    return text
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turn what the disk refuses to show into an error that names the thing and the place.
+
+    Raises:
+        AtlasError: A file or folder that was read inside may not be, is not there any more, or is not UTF-8 text.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = f" at {str(error.filename)[:200]!r}" if error.filename is not None else ""
+        raise AtlasError(
+            f"{what} cannot be read{place}: {error.strerror or error}",
+            expected="files and folders that this account may read",
+            fix="correct the path, or the rights on it",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise AtlasError(
+            f"{what} cannot be read: {error}", expected="text in UTF-8", fix="save the file as UTF-8"
+        ) from error
 
 
 def join(folder: str, path: str) -> str:
@@ -60,8 +103,11 @@ def walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
     """As `walk`, with ("folder/", None) for each folder in which nothing is visible."""
     seen: set[tuple[int, int]] = set()
+    files = 0
 
     def below(path: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
+        nonlocal files
+        PATH_DEPTH.check(prefix.count("/"), f"folder {folder}")
         status = os.stat(path)
         if (status.st_dev, status.st_ino) in seen:
             return
@@ -75,6 +121,8 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
                 if entry.is_dir():
                     yield from below(entry.path, f"{prefix}{entry.name}/")
                 elif entry.is_file():
+                    files += 1
+                    ROWS.check(files, f"folder {folder}")
                     yield prefix + entry.name, entry
         if empty:
             yield prefix, None
@@ -88,13 +136,17 @@ def listing_fingerprint(folder: Path) -> str:
     Empty folders count by their paths: one may be a class that its images are yet to come for.
 
     Raises:
-        AtlasError: The folder does not exist.
+        AtlasError: The folder does not exist, or something in it cannot be read.
     """
     if not folder.is_dir():
         raise AtlasError(f"folder {folder} does not exist", expected="a dataset's folder")
     digest = hashlib.sha256()
-    for path, entry in sorted(_walk(folder), key=lambda found: found[0]):
-        stamp = "" if entry is None else f"\0{entry.stat().st_size}\0{entry.stat().st_mtime_ns}"
+    with readable(f"folder {folder}"):
+        found = sorted(
+            (path, "" if entry is None else f"\0{entry.stat().st_size}\0{entry.stat().st_mtime_ns}")
+            for path, entry in _walk(folder)
+        )
+    for path, stamp in found:
         digest.update(f"{path}{stamp}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
@@ -119,5 +171,5 @@ def _file_names(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.is_file()}
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # not there, or not to be read: its files are as good as missing
         return set()

@@ -13,8 +13,7 @@ from atlas_core.datasets.archives import provided
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.paths import missing_files
 from atlas_core.datasets.progress import Progress, ProgressCallback, silent
-from atlas_core.datasets.readers import READERS
-from atlas_core.datasets.readers.base import check_listing, count_differences
+from atlas_core.datasets.readers.base import check_listing, count_differences, listing_of
 from atlas_core.errors import AtlasError
 
 
@@ -60,7 +59,7 @@ def verify(
         return VerifyReport(spec.name, folder, problems=(f"there is no folder {folder}",))
     absent = _absent_files(spec, folder)
     try:
-        listing = READERS.get(spec.layout)(spec, folder)
+        listing = listing_of(spec, folder)
     except AtlasError as error:
         return VerifyReport(spec.name, folder, missing=absent, problems=(str(error),))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import SPLITS, DatasetIndex, Item, prompt_name
-from atlas_core.datasets.paths import check_relative, missing_files
+from atlas_core.datasets.paths import check_relative, check_text, missing_files, readable
 from atlas_core.errors import AtlasError
 from atlas_core.registry import Registry
 
@@ -47,17 +48,27 @@ def read_dataset(spec: DatasetSpec, root: Path) -> DatasetIndex:
             path leaves the folder, or labels and class names do not fit together; the names are given.
     """
     folder = spec.path(root)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise AtlasError(
             f"dataset {spec.name!r} is not at {folder}",
             expected=f"a folder in the layout {spec.layout!r}",
             fix=f"`atlas datasets fetch {spec.name}`, or give the data root that has it",
         )
-    listing = READERS.get(spec.layout)(spec, folder)
+    listing = listing_of(spec, folder)
     check_listing(spec, listing)
     if not listing.from_disk:
         _check_present(spec, folder, listing)
     return DatasetIndex(spec.name, folder, listing.items, listing.class_names)
+
+
+def listing_of(spec: DatasetSpec, folder: Path) -> Listing:
+    """What the layout's reader finds in a dataset's own folder; `check_listing` has yet to see it.
+
+    Raises:
+        AtlasError: The reader's, or the folder holds what may not be read.
+    """
+    with readable(f"dataset {spec.name!r}"):
+        return READERS.get(spec.layout)(spec, folder)
 
 
 def check_listing(spec: DatasetSpec, listing: Listing) -> None:
@@ -89,6 +100,8 @@ def check_listing(spec: DatasetSpec, listing: Listing) -> None:
             f"dataset {spec.name!r}: label without a class name: {name_some(wrong)}",
             expected="a class name for every label",
         )
+    for name in listing.class_names:
+        check_text(name, f"class of dataset {spec.name!r}")
     if any(not name.strip() for name in listing.class_names):
         raise AtlasError(f"dataset {spec.name!r} has a class without a name", expected="names to prompt with")
 

@@ -64,7 +64,9 @@ DIRECTORY_BYTES: Final = Budget(128 << 20, "bytes in the archive's own list of i
 
 # Models: the largest CLIPs that open_clip knows have 5 billion parameters in towers of 64 blocks.
 LAYERS: Final = Budget(256, "layers in a tower")
-TOKENS: Final = Budget(1 << 16, "tokens or patches at a time")
+CONTEXT: Final = Budget(4096, "tokens in a prompt")
+PATCHES: Final = Budget(1 << 16, "patches in an image")
+IMAGE_SIDE: Final = Budget(8192, "pixels on an image's side")
 PARAMETERS: Final = Budget(10_000_000_000, "parameters")
 
 

@@ -12,16 +12,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from atlas_core.budgets import ROWS, USUAL
 from atlas_core.datasets.automatic_split import completed_split
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import Split
 from atlas_core.datasets.readers.hf_parquet import INDEX_FILE
 from atlas_core.datasets.readers.table import sorted_classes, split_named
+from atlas_core.datasets.readers.table_file import check_cell, parquet_errors
 from atlas_core.errors import AtlasError
 
 _IMAGE, _LABEL, _NAME, _SPLIT = ("image", "img"), ("label", "labels", "class"), ("class_name",), ("split",)
 _SPLIT_IN_NAME = re.compile(r"(?:^|[/_-])(train|training|val|valid|validation|test)(?:[/_.-]|$)")
-_BATCH_ROWS = 256
+_BATCH_ROWS = 16  # an image of run-length encoded bytes may be large in each of them
 _MAGIC = {b"\xff\xd8": "jpg", b"\x89P": "png", b"GI": "gif", b"BM": "bmp", b"RI": "webp", b"II": "tif"}
 
 
@@ -54,28 +56,24 @@ def extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
         folder: New folder.
 
     Raises:
-        AtlasError: No image or label column, a row without image bytes, or labels that do not fit.
+        AtlasError: A damaged file, no image or label column, a row without image bytes, labels that do not fit,
+            or a bound passed: run-length encoding makes two billion rows of a few bytes.
     """
-    import pyarrow as pa
-
-    try:
-        _extract_images(spec, source, folder)
-    except pa.ArrowException as error:
-        raise AtlasError(f"{source} cannot be read: {error}", expected="Parquet files") from error
-
-
-def _extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
     paths: list[str] = []
     labels: list[Any] = []
     splits: list[Split | None] = []
     names: dict[Any, str] = {}
-    for file in parquet_files(source):
+    files = parquet_files(source)
+    account = USUAL.account(str(source), sum(file.stat().st_size for file in files))
+    for file in files:
         declared = _declared_names(file)
         for value, name, split, data in _rows(spec, file, source):
             shown = name if name is not None else _declared_name(declared, value, file)
             if names.setdefault(value, shown) != shown:
                 raise AtlasError(f"{file}: label {value!r} is both {names[value]!r} and {shown!r}")
             path = f"images/{split or 'all'}/{len(paths):08d}.{_ending(data, file)}"
+            account.member()
+            account.add(len(data))
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
             paths.append(path)
@@ -100,7 +98,8 @@ def _rows(
     """(label, class name, split, image bytes) of each row."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file) as parquet:
+    with parquet_errors(file), pq.ParquetFile(file) as parquet:
+        ROWS.check(parquet.metadata.num_rows, str(file))
         columns = _columns(spec, file, parquet.schema_arrow.names)
         relative = file.name if source == file else file.relative_to(source).as_posix()
         in_name = None if "split" in columns else _SPLIT_IN_NAME.search(relative)
@@ -114,12 +113,17 @@ def _rows(
                         f"{file}, row {row}: no image bytes",
                         expected="images stored in the Parquet file itself",
                     )
-                value = values[columns["label"]]
-                name = values.get(columns.get("class_name", ""))
+                value = check_cell(values[columns["label"]], f"{file}, row {row}")
+                name = check_cell(values.get(columns.get("class_name", "")), f"{file}, row {row}")
                 if value is None:
                     raise AtlasError(f"{file}, row {row}: no label")
                 text = values[columns["split"]] if "split" in columns else in_name and in_name.group(1)
-                yield value, name, split_named(text, file) if text else None, data
+                yield (
+                    value,
+                    None if name is None else str(name),
+                    split_named(text, file) if text else None,
+                    data,
+                )
                 row += 1
 
 
@@ -147,14 +151,15 @@ def _declared_names(file: Path) -> list[str]:
     """Class names of the first ClassLabel in the metadata that Hugging Face `datasets` writes."""
     import pyarrow.parquet as pq
 
-    metadata = pq.read_schema(file).metadata or {}
+    with parquet_errors(file):
+        metadata = pq.read_schema(file).metadata or {}
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    except ValueError:
-        return []
-    for feature in features.values():
-        if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel":
-            return [str(name) for name in feature["names"]]
+        for feature in features.values():
+            if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel":
+                return [str(name) for name in feature["names"]]
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return []  # metadata of another form than `datasets` writes declares nothing
     return []
 
 

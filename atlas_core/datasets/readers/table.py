@@ -11,7 +11,6 @@ automatic; without test images the validation images are the test set. Options: 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import Item, Split
 from atlas_core.datasets.paths import check_relative, join
 from atlas_core.datasets.readers.base import Listing, distinct_names
+from atlas_core.datasets.readers.table_file import check_cell, read_columns
 from atlas_core.errors import AtlasError
 
 _USUAL_COLUMNS: dict[str, tuple[str, ...]] = {
@@ -41,10 +41,10 @@ _SPLIT_NAMES: dict[str, Split] = {
 def read(spec: DatasetSpec, folder: Path) -> Listing:
     """Items in the table's order; labels follow the sorted classes (numbers by value)."""
     path = _table_path(spec, folder)
-    columns = _read_columns(path)
+    columns = read_columns(path)
     chosen = _choose_columns(spec, path, columns)
     paths = [check_relative(str(value), f"image in {path}") for value in columns[chosen["path"]]]
-    classes = columns[chosen["class"]]
+    classes = [check_cell(value, f"{path}, column {chosen['class']!r}") for value in columns[chosen["class"]]]
     if any(value is None or value == "" for value in classes):
         raise AtlasError(
             f"{path}: a row of column {chosen['class']!r} is empty", expected="a class for each image"
@@ -90,41 +90,6 @@ def _table_path(spec: DatasetSpec, folder: Path) -> Path:
         if path.is_file():
             return path
     raise AtlasError(f"dataset {spec.name!r} has no {' or '.join(names)} in {folder}", fix="set options.file")
-
-
-def _read_columns(path: Path) -> Mapping[str, list[Any]]:
-    try:
-        if path.suffix == ".parquet":
-            return _parquet_columns(path)
-        return _text_columns(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise AtlasError(f"{path} cannot be read: {error}", expected="UTF-8 text") from error
-
-
-def _parquet_columns(path: Path) -> Mapping[str, list[Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowException as error:
-        raise AtlasError(f"{path} cannot be read: {error}", expected="a Parquet file") from error
-    return {name: table.column(name).to_pylist() for name in table.column_names}
-
-
-def _text_columns(path: Path) -> Mapping[str, list[Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.reader(stream, delimiter="\t" if path.suffix == ".tsv" else ","))
-    if not rows:
-        raise AtlasError(f"{path} is empty", expected="a header line and a line an image")
-    uneven = next((n for n, row in enumerate(rows, start=1) if row and len(row) != len(rows[0])), None)
-    if uneven:
-        raise AtlasError(
-            f"{path}, line {uneven} has another number of columns than the header",
-            expected=f"{len(rows[0])} columns, with quotes around values that hold a comma",
-        )
-    body = [row for row in rows[1:] if row]
-    return {name: [row[i] for row in body] for i, name in enumerate(rows[0])}
 
 
 def _choose_columns(spec: DatasetSpec, path: Path, columns: Mapping[str, Any]) -> dict[str, str]:

@@ -55,6 +55,8 @@ ROWS: Final = Budget(4_000_000, "rows")
 COLUMNS: Final = Budget(10_000, "columns")
 CELL: Final = Budget(4096, "characters in a cell")
 
+DOWNLOAD_BYTES: Final = Budget(400 << 30, "bytes")
+
 # Archives. Names are counted in bytes, as file systems do.
 PATH_BYTES: Final = Budget(4096, "bytes in a path")
 NAME_BYTES: Final = Budget(255, "bytes in a file's name")
@@ -82,7 +84,7 @@ class Limits:
     """
 
     files: int = 2_000_000
-    bytes: int = 400 << 30
+    bytes: int = DOWNLOAD_BYTES.most
     ratio: int = 200
     free_bytes: int = 1 << 30
 

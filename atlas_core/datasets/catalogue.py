@@ -60,11 +60,13 @@ class Archive(Mirror):
         mirrors: Tried in order after `url`; a bare address means the same bytes.
         filename: Name of the file (default: the address's last part).
         provides: Paths in the dataset's folder that exist when this archive's content is there.
+        lines: Lines of a list whose checksum is not known: another number is another list.
     """
 
     mirrors: tuple[str | Mirror, ...] = ()
     filename: str = ""
     provides: tuple[str, ...] = ()
+    lines: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

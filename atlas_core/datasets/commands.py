@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from atlas_core.datasets.archives import provided
+from atlas_core.datasets.archive_content import provided
 from atlas_core.datasets.catalogue import DatasetSpec, dataset_names, dataset_spec
 from atlas_core.datasets.console import reporting
 from atlas_core.datasets.fetch import Fetched, fetch_all

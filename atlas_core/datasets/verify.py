@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from atlas_core.datasets.archives import provided
+from atlas_core.datasets.archive_content import provided
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.paths import missing_files
 from atlas_core.datasets.progress import Progress, ProgressCallback, silent

@@ -25,7 +25,7 @@ from atlas_core.plan.session import JobGroup, StudySession
 from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.results.database import connect
-from atlas_core.results.rendering import table_records
+from atlas_core.results.rendering import artifact_description, artifact_records
 from atlas_core.results.tables import build_table, table_names
 from tasks.aggregate import aggregate
 from tasks.cache_features import cache_image_features, cache_pixels, cache_text_features
@@ -141,8 +141,9 @@ def _publish_table(session: StudySession, key: str) -> None:
     if table not in table_names():  # a protocol of another package
         return
     name = "".join(letter if letter.isalnum() else "-" for letter in session.study.name.lower())
-    records = table_records(build_table(connection, table))
-    create_table_artifact(records, key=f"{name}-{table}", description=session.study.description)
+    records = artifact_records(build_table(connection, table))
+    about = artifact_description(session.study.description)
+    create_table_artifact(records, key=f"{name}-{table}", description=about)
 
 
 class LoggingObserver:

@@ -27,6 +27,10 @@ SetOption = Annotated[
         "--set", help="Override a field of the study, as YAML: --set seeds=[1,2] --set training.epochs=20"
     ),
 ]
+SpreadsheetOption = Annotated[
+    bool,
+    typer.Option("--spreadsheet", help="With csv: cells that a spreadsheet would run get an apostrophe in front."),
+]
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="Folder of artifacts (default: HOME/store).")
 ]

@@ -38,6 +38,7 @@ from atlas_core.plan.resolve import Resolver
 from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.registry import unknown_name
+from atlas_core.shown import shown_in_markup
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store
 
@@ -94,7 +95,7 @@ def status(
     out.print(table)
     not_fresh = [row for row in rows if row[1] == "tune" and row[3] != "fresh"]
     for _, _, name, state in not_fresh[:60]:
-        out.print(f"{state:<8} {name.removeprefix('tune/')}", soft_wrap=True)
+        out.print(f"{state:<8} {shown_in_markup(name.removeprefix('tune/'))}", soft_wrap=True)
     if len(not_fresh) > 60:
         out.print(f"… and {len(not_fresh) - 60} more runs (all of them: --format json)")
 
@@ -127,12 +128,12 @@ def plan(
         seconds = seconds_to_go(waiting, costs, placement.workers)
         size = sum(costs.bytes(node) or 0.0 for node in waiting)
         unknown = sorted({node.stage for node in waiting if costs.seconds(node) is None})
-        out.print(f"[bold]{each.name}[/bold] {each.description}", soft_wrap=True)
+        out.print(f"[bold]{each.name}[/bold] {shown_in_markup(each.description)}", soft_wrap=True)
         out.print(
             f"  {len(runs)} runs, {cached} of them cached; {len(waiting)} of {len(graph.nodes)} artifacts to make"
         )
         for line in short_trainings(graph):
-            out.print(f"  [yellow]note[/yellow] {line}", soft_wrap=True)
+            out.print(f"  [yellow]note[/yellow] {shown_in_markup(line)}", soft_wrap=True)
         if waiting:
             guess = (
                 "unknown until the first of their kind is made"

@@ -95,6 +95,7 @@ class Limits:
 
 
 USUAL: Final = Limits()
+PACKED_WEIGHTS: Final = Limits(ratio=4, free_bytes=1 << 26)
 
 
 @dataclass

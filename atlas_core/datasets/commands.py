@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -127,7 +128,7 @@ def info(
 def state(spec: DatasetSpec, root: Path) -> str:
     """ "here", "partly here" or "not here", by a look at the folder alone (`verify` looks closely)."""
     folder = spec.path(root)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return "not here"
     archives = spec.source.archives if spec.source else ()
     paths = [spec.image_folder, *(path for archive in archives for path in provided(archive))]

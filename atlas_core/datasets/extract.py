@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posixpath
 import shutil
 import tempfile
@@ -52,7 +53,8 @@ def extract(
         prefix = _locate(archive, provides, limits) if take == "*" else take.strip("/")
         written = _write_members(archive, destination, prefix, limits, count)
     except DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        # The disk's own errors are not the archive's; EINVAL is a damaged size that leads before the file's start.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         reason = str(error) or type(error).__name__
         raise AtlasError(

@@ -55,7 +55,7 @@ def verify(
             as damaged.
     """
     folder = spec.path(data_root)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return VerifyReport(spec.name, folder, problems=(f"there is no folder {folder}",))
     absent = _absent_files(spec, folder)
     try:
@@ -92,7 +92,8 @@ def _absent_files(spec: DatasetSpec, folder: Path) -> tuple[str, ...]:
     return tuple(
         path
         for path in paths
-        if not (folder / path).exists() and not (path == "classnames.txt" and (beside / path).exists())
+        if not os.path.exists(folder / path)
+        and not (path == "classnames.txt" and os.path.exists(beside / path))
     )
 
 

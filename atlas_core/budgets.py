@@ -47,7 +47,10 @@ DESCRIPTION_BYTES: Final = Budget(1 << 20, "bytes of text")
 LIST_BYTES: Final = Budget(64 << 20, "bytes of text")
 LIST_VALUES: Final = Budget(8_000_000, "values")
 NESTING: Final = Budget(64, "levels of nesting")
-VALUES: Final = Budget(200_000, "values, counting those behind aliases each time")
+VALUES: Final = Budget(60_000, "values, counting those behind aliases each time")
+
+ENTRIES: Final = Budget(1000, "entries in one list")
+RUNS: Final = Budget(200_000, "runs in a study")
 
 # Tables: one row an image.
 TABLE_BYTES: Final = Budget(512 << 20, "bytes of a table")

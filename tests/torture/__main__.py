@@ -17,7 +17,9 @@ def main() -> int:
         kind = kinds.add_parser(name, help=about)
         kind.add_argument("--seed", type=int, default=int(time.time()))
         kind.add_argument("--seconds", type=float, default=600.0)
-        kind.add_argument("--kept", type=Path, default=Path("torture-kept"), help="where cases that go wrong are put")
+        kind.add_argument(
+            "--kept", type=Path, default=Path("torture-kept"), help="where cases that go wrong are put"
+        )
         kind.add_argument("names", nargs="*", help="these alone (default: all)")
     arguments = parser.parse_args()
     print(f"{arguments.kind}, seed {arguments.seed}, {arguments.seconds:.0f} s", flush=True)

@@ -11,14 +11,15 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.torture.bounded import Reader, Tally, in_child
-from tests.torture.formats import Format, formats, put
+from tests.torture.format import Format, put
+from tests.torture.formats import formats
 
-_EACH_ROUND = 25
+_EACH_ROUND = 50
 
 
 def torture(seed: int, seconds: float, kept: Path, names: list[str] | None = None) -> dict[str, Tally]:
     """Read inputs of all formats in turn until the time is over; the same seed draws the same inputs."""
-    chosen = [each for each in formats() if not names or each.name in names]
+    chosen = [each for name, each in formats().items() if not names or name in names]
     tallies = {each.name: Tally() for each in chosen}
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="atlas-torture-") as scratch:
@@ -40,7 +41,7 @@ def read_drawn(chosen: Format, seed: int, scratch: Path, kept: Path, examples: i
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(chosen.files)
+        @given(chosen.damaged)
         def each(files: dict[str, bytes]) -> None:
             reader(lambda place: put(files, place))
 

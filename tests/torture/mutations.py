@@ -40,7 +40,9 @@ def changed(draw: st.DrawFn, document: Any, most: int = 2) -> Any:
         place: Any = ""
         while isinstance(holder[place], (dict, list)) and holder[place] and draw(st.integers(0, 9)) < 9:
             holder = holder[place]
-            place = draw(st.sampled_from(sorted(holder, key=str) if isinstance(holder, dict) else range(len(holder))))
+            place = draw(
+                st.sampled_from(sorted(holder, key=str) if isinstance(holder, dict) else range(len(holder)))
+            )
         _change(draw, holder, place)
         if "" not in root:
             root[""] = None
@@ -58,7 +60,9 @@ def _change(draw: st.DrawFn, holder: Any, place: Any) -> None:
         case "repeat" if isinstance(holder, list):
             holder.extend([deepcopy(holder[place])] * draw(st.sampled_from([1, 100])))
         case "number" if isinstance(holder[place], int):
-            holder[place] = holder[place] * draw(st.sampled_from([-1, 2, 3, 1000, 10**7])) + draw(st.integers(-1, 1))
+            holder[place] = holder[place] * draw(st.sampled_from([-1, 2, 3, 1000, 10**7])) + draw(
+                st.integers(-1, 1)
+            )
         case _:
             holder[place] = draw(VALUES)
 
@@ -107,7 +111,10 @@ def tables(draw: st.DrawFn, names: list[str]) -> pa.Table:
 
 
 def _cells(kind: pa.DataType) -> st.SearchStrategy[Any]:
-    words = st.sampled_from(["a.png", "b.png", "train", "val", "test", "cat", "dog", "", "../x", "\x1b[1m"]) | TEXTS
+    words = (
+        st.sampled_from(["a.png", "b.png", "train", "val", "test", "cat", "dog", "", "../x", "\x1b[1m"])
+        | TEXTS
+    )
     images = st.sampled_from([b"\x89PNG", b"\xff\xd8\xff", b"", b"none"])
     if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
         cells: st.SearchStrategy[Any] = words
@@ -122,7 +129,9 @@ def _cells(kind: pa.DataType) -> st.SearchStrategy[Any]:
     elif pa.types.is_floating(kind):
         cells = st.floats(width=32)
     elif pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        cells = st.just(datetime.date(2020, 1, 1) if pa.types.is_date(kind) else datetime.datetime(2020, 1, 1))
+        cells = st.just(
+            datetime.date(2020, 1, 1) if pa.types.is_date(kind) else datetime.datetime(2020, 1, 1)
+        )
     elif pa.types.is_decimal(kind):
         cells = st.just(decimal.Decimal("1.50"))
     elif pa.types.is_null(kind):

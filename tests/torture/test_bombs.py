@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -43,16 +45,19 @@ def test_what_takes_too_long_or_kills_would_be_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.torture.bounded.SECONDS", 0.2)
+    monkeypatch.setattr("tests.torture.bounded.HUNG_SECONDS", 2.0)
+
+    def work(folder: Path) -> object:
+        while True:
+            pass
 
     def sleep(folder: Path) -> object:
-        return time.sleep(60)
+        return time.sleep(600)
 
     def die(folder: Path) -> object:
-        import os
-        import signal
-
         os.kill(os.getpid(), signal.SIGKILL)
         return None
 
-    assert "more than" in next(iter(exploded(sleep, tmp_path).faults))
+    assert "TooSlowError" in next(iter(exploded(work, tmp_path).faults))
+    assert "hung" in exploded(sleep, tmp_path).faults
     assert "killed (exit -9)" in exploded(die, tmp_path).faults

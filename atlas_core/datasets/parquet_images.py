@@ -16,6 +16,7 @@ from atlas_core.budgets import ROWS, USUAL
 from atlas_core.datasets.automatic_split import completed_split
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import Split
+from atlas_core.datasets.paths import readable, walk
 from atlas_core.datasets.readers.hf_parquet import INDEX_FILE
 from atlas_core.datasets.readers.table import sorted_classes, split_named
 from atlas_core.datasets.readers.table_file import check_cell, parquet_errors
@@ -40,10 +41,15 @@ def parquet_files(source: Path) -> list[Path]:
     Raises:
         AtlasError: There are none.
     """
-    files = [source] if source.is_file() else sorted(source.rglob("*.parquet"))
+    with readable(f"{source}"):
+        files = [source] if source.is_file() else sorted(_parquet_below(source))
     if not files:
         raise AtlasError(f"{source} holds no Parquet files", expected="a .parquet file or a folder of them")
     return files
+
+
+def _parquet_below(folder: Path) -> Iterator[Path]:
+    return (folder / path for path, _ in walk(folder) if path.endswith(".parquet"))
 
 
 def extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:

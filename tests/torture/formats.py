@@ -23,5 +23,5 @@ def formats() -> dict[str, Format]:
 NAMES = (
     "study YAML", "override", "catalogue YAML", "split JSON", "class names", "sentences", "manifest", "CSV", "TSV",
     "Parquet", "packed images", "extracted index", "index: description", "index: items", "model config",
-    "hub's model config", "safetensors", "pickled weights", "zip", "tar",
+    "hub's model config", "safetensors", "pickled weights", "exported run", "zip", "tar",
 )  # fmt: skip

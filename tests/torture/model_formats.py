@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,15 @@ import torch
 from hypothesis import strategies as st
 from safetensors.torch import save
 
+from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.load import load_backbone
 from atlas_core.backbone.source import backbone_identity, backbone_label, input_size
 from atlas_core.backbone.weights import read_state_dict
-from tests.small_clip import small_config, small_open_clip
+from atlas_core.store import Store
+from atlas_core.use.runs import open_run
+from atlas_core.use.trained import load_trained
+from tests.small_clip import small_clip, small_config, small_open_clip
 from tests.torture.format import Format, as_json, of_document, of_file
 from tests.torture.mutations import changed, mangled
 
@@ -44,6 +49,14 @@ def model_formats() -> list[Format]:
             "safetensors", _read_weights("w.safetensors"), "w.safetensors", _written(_HEADER), _safetensors()
         ),
         of_file("pickled weights", _read_weights("w.pt"), "w.pt", _pickled()),
+        of_document(
+            "exported run",
+            _read_run,
+            "run/prompts.safetensors",
+            _TRAINED,
+            _prompts,
+            {"run/config.json": _EXPORTED},
+        ),
     ]
 
 
@@ -51,6 +64,33 @@ def _read_model(folder: Path) -> object:
     cfg = BackboneConfig(model=str(folder / "clip.json"), weights=folder / "w.safetensors", device="cpu")
     answers = backbone_identity(cfg), backbone_label(cfg), input_size(cfg.model)
     return answers, load_backbone(cfg).encode_text(["a"])
+
+
+_TRAINED = {
+    "config": {
+        "method": "coop",
+        "options": {"n_ctx": 2, "ctx_init": ""},
+        "templates": {"coop": "a photo of a {}."},
+        "seed": 1,
+        "backbone": {"precision": "fp32", "model_sha256": "0", "weights_sha256": "0", "pixels": "x"},
+    },
+    "names": ["robin", "wren"],
+}
+_EXPORTED = b'{"run": {"name": "birds/coop/seed1", "id": ""}}'
+
+
+def _prompts(metadata: Any) -> bytes:
+    return save({"ctx": torch.zeros(2, TINY["text_width"])}, metadata={"atlas": as_json(metadata).decode()})
+
+
+def _read_run(folder: Path) -> object:
+    run = open_run(Store(folder / "store"), str(folder / "run"))
+    return load_trained(run, _clip()).classes
+
+
+@cache
+def _clip() -> FrozenClip:
+    return small_clip(0, **TINY)
 
 
 def _read_weights(name: str) -> Callable[[Path], object]:

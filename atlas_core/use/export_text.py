@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from atlas_core.shown import shown_in_markdown
+
 _MEASURES = ("accuracy", "macro_f1", "top5", "ece", "nll")
 
 
@@ -15,7 +17,7 @@ def classify_script(config: Mapping[str, Any]) -> str:
     Its arguments are the image and, for a backbone that no pretrained tag names, the weights file.
     """
     at = config["open_clip"]
-    own = f'open_clip.add_model_config("{at["architecture"]}")\n' if at["architecture"] else ""
+    own = f'open_clip.add_model_config({json.dumps(at["architecture"])})\n' if at["architecture"] else ""
     weights = json.dumps(at["pretrained"]) if at["pretrained"] else "sys.argv[2]"
     return f"""\
 import json, sys
@@ -25,7 +27,7 @@ from safetensors.torch import load_file
 
 config, text = json.load(open("config.json", encoding="utf-8")), load_file("classes.safetensors")["normalised"]
 {own}model, _, preprocess = open_clip.create_model_and_transforms(
-    "{at["model"]}", pretrained={weights}, image_mean=config["mean"], image_std=config["std"])
+    {json.dumps(at["model"])}, pretrained={weights}, image_mean=config["mean"], image_std=config["std"])
 pixels = preprocess(Image.open(sys.argv[1]).convert("RGB"))[None]
 with torch.no_grad():
     logits = config["logit_scale"] * model.eval().encode_image(pixels, normalize=True) @ text.T
@@ -122,7 +124,7 @@ def model_card(config: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) 
             "",
             f"## Classes ({len(config['classes'])})",
             "",
-            ", ".join(config["classes"]),
+            ", ".join(map(shown_in_markdown, config["classes"])),
             "",
             "## Measured on test images",
             "",

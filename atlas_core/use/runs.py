@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field, ValidationError
+
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.source import backbone_identity
+from atlas_core.budgets import LIST_BYTES
+from atlas_core.documents import parse_json, read_text
 from atlas_core.errors import AtlasError
 from atlas_core.evaluation.measures import evaluation_row
 from atlas_core.manifest import Manifest
@@ -55,7 +59,7 @@ def open_run(store: Store, run: str) -> FinishedRun:
         AtlasError: No run, or several, answer to the words; or the run's files are gone or damaged.
     """
     exported = Path(run)
-    if (exported / PROMPTS_FILE).is_file() and (exported / EXPORT_CONFIG).is_file():
+    if os.path.isfile(exported / PROMPTS_FILE) and os.path.isfile(exported / EXPORT_CONFIG):
         return _opened(_exported_name(exported), exported, None)
     manifest = find_run(store, run)
     if store.lookup("tune", manifest.key) is None:
@@ -193,7 +197,8 @@ def _has_identity(candidate: BackboneConfig, identity: dict[str, str]) -> bool:
 
 def _exported_name(folder: Path) -> str:
     try:
-        return str(json.loads((folder / EXPORT_CONFIG).read_text(encoding="utf-8"))["run"]["name"])
+        content = parse_json(read_text(folder / EXPORT_CONFIG, LIST_BYTES), str(folder / EXPORT_CONFIG))
+        return str(content["run"]["name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AtlasError(
             f"{folder / EXPORT_CONFIG} is not an exported run's ({type(error).__name__})",
@@ -202,6 +207,31 @@ def _exported_name(folder: Path) -> str:
         ) from error
 
 
+class _Trained(BaseModel):
+    """What the rest of this package asks of a training's configuration."""
+
+    method: str
+    options: dict[str, Any]
+    templates: dict[str, str]
+    seed: int
+    backbone: dict[str, str]
+
+
+class _Metadata(BaseModel):
+    config: _Trained
+    names: tuple[str, ...] = Field(min_length=1)
+
+
 def _opened(name: str, folder: Path, manifest: Manifest | None) -> FinishedRun:
     _, metadata = read_tensors(folder / PROMPTS_FILE)
-    return FinishedRun(name, folder, dict(metadata["config"]), tuple(metadata["names"]), manifest)
+    try:
+        names = _Metadata.model_validate(metadata).names
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise AtlasError(
+            f"{folder / PROMPTS_FILE} is not of a trained run"
+            f" ({'.'.join(map(str, first['loc'])) or 'metadata'}: {first['msg']})",
+            expected="a file as a training or `atlas export` wrote it",
+            fix="run the study, or export the run, again",
+        ) from error
+    return FinishedRun(name, folder, dict(metadata["config"]), names, manifest)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas_core.errors import AtlasError
@@ -20,7 +20,6 @@ def exact(rows: torch.Tensor, classes: torch.Tensor, temperature: float) -> torc
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 8), st.floats(0.01, 100), st.integers(0, 99))
-@settings(deadline=None)
 def test_both_are_softmaxes_of_cosines(
     images: int, classes: int, width: int, temperature: float, seed: int
 ) -> None:

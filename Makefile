@@ -1,4 +1,4 @@
-# make demo | test | check | audit | serve | bench: each makes the environment first, from nothing but Python and pip.
+# make demo | test | torture | check | audit | serve | bench: each makes the environment first, from nothing but Python and pip.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow check audit serve bench clean
+.PHONY: demo test test-slow torture check audit serve bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/atlas demo
@@ -21,6 +21,10 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --slow
+
+# New cases from a seed, for at most so many seconds: make torture SECONDS=60 SEED=7
+torture: $(INSTALLED)
+	$(BIN)/python -W ignore -m tests.torture inputs --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 check: $(INSTALLED)
 	$(BIN)/ruff check atlas_core tasks flows tests data .ci

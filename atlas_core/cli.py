@@ -9,10 +9,12 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from atlas_core.errors import AtlasError
+from atlas_core.shown import shown
 
 # Command → "module:function", or "module:app" for a group of commands; in the order of the help.
 COMMANDS = {
@@ -87,14 +89,9 @@ def main() -> None:
     try:
         app()
     except AtlasError as error:
-        Console(stderr=True, highlight=False).print(
-            f"[bold red]error[/bold red] {_plain(error)}", soft_wrap=True
-        )
+        text = Text.assemble(("error", "bold red"), " ", shown(str(error), keep="\n"))
+        Console(stderr=True, highlight=False).print(text, soft_wrap=True)
         sys.exit(1)
-
-
-def _plain(error: AtlasError) -> str:
-    return str(error).replace("[", r"\[")
 
 
 if __name__ == "__main__":

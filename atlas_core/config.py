@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from atlas_core.backbone.config import BackboneConfig
+from atlas_core.budgets import ENTRIES, RUNS
 from atlas_core.datasets.catalogue import dataset_spec
 from atlas_core.errors import AtlasError
 from atlas_core.labels.config import SupervisionConfig
@@ -96,6 +97,13 @@ class StudyConfig(BaseModel):
     training: dict[str, Any] = {}
     description: str = ""
 
+    @field_validator("datasets", "targets", "methods", "supervisions", "shots", "seeds", mode="before")
+    @classmethod
+    def _of_some_length(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, (list, tuple)):
+            ENTRIES.check(len(value), f"`{info.field_name}` of the study")
+        return value
+
     @field_validator("protocol")
     @classmethod
     def _known_protocol(cls, value: str) -> str:
@@ -148,6 +156,12 @@ class StudyConfig(BaseModel):
                 raise ValueError(f"protocol {self.protocol} needs `source` and `targets`")
         elif not self.datasets:
             raise ValueError(f"protocol {self.protocol} needs `datasets`")
+        arms = sum(
+            len(self.supervisions if each.supervisions is None else each.supervisions)
+            * len(self.seeds if each.seeds is None else each.seeds)
+            for each in self.methods
+        )
+        RUNS.check(max(1, len(self.datasets)) * len(self.shots) * arms, f"study {self.name!r}")
         return self
 
 

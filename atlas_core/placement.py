@@ -9,6 +9,8 @@ from typing import Literal
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from atlas_core.resources import expanded
+
 
 def default_home() -> Path:
     """`$ATLAS_HOME`, else the user's cache folder."""
@@ -57,8 +59,8 @@ class Placement(BaseModel):
 
     @property
     def store_path(self) -> Path:
-        return (self.store or self.home / "store").expanduser().absolute()
+        return expanded(self.store or self.home / "store").absolute()
 
     @property
     def data_path(self) -> Path:
-        return (self.data_root or self.home / "data").expanduser().absolute()
+        return expanded(self.data_root or self.home / "data").absolute()

@@ -10,9 +10,10 @@ import yaml
 from pydantic import ValidationError
 
 from atlas_core.config import StudyConfig
+from atlas_core.documents import parse_yaml, read_text
 from atlas_core.errors import AtlasError
 from atlas_core.registry import unknown_name
-from atlas_core.resources import data_path
+from atlas_core.resources import data_path, expanded
 
 
 def preset_names() -> list[str]:
@@ -88,7 +89,7 @@ def _read_preset(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
         if not path.is_file():
             raise unknown_name("study", str(name_or_path), preset_names())
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parse_yaml(read_text(path), f"study {path}")
     except (OSError, UnicodeDecodeError) as error:
         raise AtlasError(f"study {path} cannot be read: {error}", fix="check the path") from error
     except yaml.YAMLError as error:
@@ -110,7 +111,7 @@ def _anchored(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
         anchored["source"] = _anchored_dataset(raw["source"], folder)
     if isinstance(raw.get("backbone"), dict):
         paths = {
-            field: str(folder / Path(value).expanduser())
+            field: str(folder / expanded(value))
             for field, value in raw["backbone"].items()
             if isinstance(value, str)
             and (field == "weights" or (field == "model" and value.endswith(".json")))
@@ -125,7 +126,7 @@ def _anchored_dataset(value: Any, folder: Path) -> Any:
         return value
     layout, colon, place = value.rpartition(":")
     if colon or place.endswith((".yaml", ".yml")):
-        return f"{layout}{colon}{folder / Path(place).expanduser()}"
+        return f"{layout}{colon}{folder / expanded(place)}"
     return value
 
 

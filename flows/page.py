@@ -84,14 +84,15 @@ def publish_results(session: StudySession, key: str) -> None:
     """The study's main table as a Prefect artifact, the same that `atlas table` prints, and a link to its report."""
     # Here, because DuckDB and matplotlib take seconds to import, which a study need not wait for before it starts.
     from atlas_core.results.database import connect
-    from atlas_core.results.rendering import table_records
+    from atlas_core.results.rendering import artifact_description, artifact_records
     from atlas_core.results.tables import build_table, table_names
 
     table = session.study.protocol.replace("_", "-")
     if table in table_names():  # a protocol of another package may have none
         connection = connect(session.resolver.store.path("aggregate", key))
-        records = table_records(build_table(connection, table))
-        create_table_artifact(records, key=_key(session, table), description=session.study.description)
+        records = artifact_records(build_table(connection, table))
+        about = artifact_description(session.study.description)
+        create_table_artifact(records, key=_key(session, table), description=about)
     report = _report(session, key)
     create_link_artifact(
         report.as_uri(), link_text=f"report of {session.study.name}", key=_key(session, "report")

@@ -1,8 +1,18 @@
-"""Fixtures that many tests share."""
+"""Fixtures that many tests share, and how hypothesis runs.
 
+`HYPOTHESIS_PROFILE=torture` draws twenty times as many examples where a test does not say how many.
+"""
+
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadline and no health check of speed: how loaded the machine is, is not what is tested.
+settings.register_profile("ci", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("torture", settings.get_profile("ci"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

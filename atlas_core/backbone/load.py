@@ -37,6 +37,10 @@ from atlas_core.hashing import sha256_of
 __all__ = ["backbone_identity", "input_size", "load_backbone"]
 
 
+# A model of so many parameters takes 1 GiB: below it, reading the file tells better what is wrong with it.
+_MODEST = 1 << 28
+
+
 def load_backbone(cfg: BackboneConfig, device: str = "auto") -> FrozenClip:
     """The frozen model of a configuration; loaded once in a process and device, whatever asks for it.
 
@@ -66,8 +70,9 @@ def _load(
     device: str,
 ) -> FrozenClip:
     config = {**model_config(cfg.model), "quick_gelu": kept.quick_gelu}
-    _check_architecture(cfg.model, config)
+    parameters = _check_architecture(cfg.model, config)
     weights = weights_file(cfg) or _download(cfg)
+    _check_size(cfg.model, parameters, weights)
     model = build_model(cfg.model, config)
     load_weights(model, weights)
     clip = freeze(
@@ -82,11 +87,27 @@ def _load(
     return replace(clip, image=replace(clip.image_tower(), compiled=True)) if cfg.compile else clip
 
 
-def _check_architecture(name: str, config: dict[str, Any]) -> None:
-    """Refuse a text tower that no method can prompt, before anything is downloaded or filled."""
+def _check_architecture(name: str, config: dict[str, Any]) -> int:
+    """Refuse a text tower that no method can prompt, before anything is downloaded or filled.
+
+    Returns:
+        The model's number of parameters.
+    """
     with torch.device("meta"):
         model = build_model(name, config)
     extract_text_tower(model, torch.float32, torch.device("meta"))
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _check_size(name: str, parameters: int, weights: Path) -> None:
+    """Refuse a file that cannot hold the weights, before much memory is taken for a model that nothing fills."""
+    size = weights.stat().st_size
+    if size < parameters and parameters > _MODEST:
+        raise AtlasError(
+            f"weights file {weights.name} has {size:,} bytes for the {parameters:,} parameters of model {name!r}",
+            expected="the weights of exactly this architecture, at least a byte for each",
+            fix="set `backbone.model` to the model that the weights were trained as, or fetch the whole file",
+        )
 
 
 def build_model(name: str, config: dict[str, Any]) -> nn.Module:
@@ -99,9 +120,10 @@ def build_model(name: str, config: dict[str, Any]) -> nn.Module:
     model_class = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
     try:
         model: nn.Module = model_class(**config)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+    except Exception as error:  # open_clip, torch and timm answer a config that is wrong with many kinds
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise AtlasError(
-            f"open_clip cannot build backbone {name!r} ({error})",
+            f"open_clip cannot build backbone {name!r} ({reason})",
             expected="an open_clip model config",
             fix="correct the model-config JSON",
         ) from error
@@ -113,10 +135,7 @@ def _tokenizer(name: str, config: dict[str, Any]) -> Tokenizer:
     context_length = text.get("context_length", 77)
     source = text.get("hf_tokenizer_name")
     if not source:
-        simple: Tokenizer = open_clip.SimpleTokenizer(
-            context_length=context_length, **(text.get("tokenizer_kwargs") or {})
-        )
-        return simple
+        return _simple_tokenizer(name, context_length, text.get("tokenizer_kwargs") or {})
     try:
         tokenizer: Tokenizer = HFTokenizer(
             source,
@@ -144,6 +163,18 @@ def _check_placeholder(name: str, source: str, tokenizer: Tokenizer) -> None:
             expected="one token for it, as a context vector has its place",
             fix="choose a model with CLIP's own tokenizer",
         )
+
+
+def _simple_tokenizer(name: str, context_length: int, options: dict[str, Any]) -> Tokenizer:
+    try:
+        tokenizer: Tokenizer = open_clip.SimpleTokenizer(context_length=context_length, **options)
+    except Exception as error:  # whatever an option of another kind leads to
+        raise AtlasError(
+            f"CLIP's tokenizer cannot be made for backbone {name!r} ({type(error).__name__}: {error})",
+            expected="the options of open_clip's SimpleTokenizer under text_cfg.tokenizer_kwargs",
+            fix="correct the model-config JSON",
+        ) from error
+    return tokenizer
 
 
 def _download(cfg: BackboneConfig) -> Path:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from atlas_core.backbone.architecture import check_model_config
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.known_models import known_models
+from atlas_core.documents import parse_json, read_text
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import file_sha256
 from atlas_core.registry import unknown_name
@@ -111,7 +112,7 @@ def config_file_content(model: str) -> dict[str, Any]:
     """An open_clip model config, or the hub's form of it with "model_cfg" and "preprocess_cfg"."""
     path = data_path("demo", "demo_clip.json") if model == DEMO else Path(model)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text(path), f"backbone config {path}")
     except (OSError, ValueError) as error:
         raise AtlasError(
             f"backbone config {path} cannot be read ({error})",
@@ -119,6 +120,7 @@ def config_file_content(model: str) -> dict[str, Any]:
             fix="correct `backbone.model`",
         ) from error
     config = content.get("model_cfg", content) if isinstance(content, dict) else {}
+    config = config if isinstance(config, dict) else {}
     missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
     if missing:
         raise AtlasError(
@@ -126,6 +128,7 @@ def config_file_content(model: str) -> dict[str, Any]:
             expected="an open_clip model config with embed_dim, vision_cfg and text_cfg",
             fix="copy one of open_clip's model_configs and change it",
         )
+    check_model_config(content, f"backbone config {path}")
     return dict(content)
 
 
@@ -135,7 +138,7 @@ def file_stamp(path: Path) -> tuple[Path, int, int]:
         status = path.stat()
         if not path.is_file():
             raise IsADirectoryError(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise AtlasError(
             f"weights file {path} does not exist or is no file",
             expected="a .safetensors, .pt, .pth or .bin file",

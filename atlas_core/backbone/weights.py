@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from atlas_core.backbone.tensor_names import OPENAI_ENTRIES, plain_name
 from atlas_core.backbone.transformers_names import from_transformers, is_transformers_clip
+from atlas_core.budgets import PACKED_WEIGHTS
+from atlas_core.datasets.archive_members import DAMAGE
 from atlas_core.errors import AtlasError
 
 _PICKLED = (".pt", ".pth", ".bin")
@@ -159,10 +161,23 @@ def _check_fit(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, T
 
 
 def _is_torchscript(path: Path) -> bool:
+    """Whether a pickled file is a program; one that unpacks to far more than its size is refused on the way.
+
+    Raises:
+        AtlasError: A damaged zip file, or one that torch would unpack into all of the memory.
+    """
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except DAMAGE as error:
+        raise _unreadable(path, error) from error
+    # torch.save packs nothing: what is much larger outside than inside was made to be.
+    PACKED_WEIGHTS.account(f"weights file {path.name}", path.stat().st_size).expect(
+        sum(member.file_size for member in members)
+    )
+    return any("/code/" in member.filename or member.filename.endswith("/constants.pkl") for member in members)
 
 
 def _torchscript(path: Path) -> AtlasError:

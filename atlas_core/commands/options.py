@@ -9,6 +9,7 @@ import typer
 import yaml
 
 from atlas_core.config import StudyConfig
+from atlas_core.documents import parse_yaml
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.presets import load_studies, study_title
@@ -25,6 +26,10 @@ SetOption = Annotated[
     typer.Option(
         "--set", help="Override a field of the study, as YAML: --set seeds=[1,2] --set training.epochs=20"
     ),
+]
+SpreadsheetOption = Annotated[
+    bool,
+    typer.Option("--spreadsheet", help="With csv: cells that a spreadsheet would run get an apostrophe in front."),
 ]
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="Folder of artifacts (default: HOME/store).")
@@ -121,7 +126,7 @@ def overrides_from(assignments: list[str]) -> dict[str, Any]:
                 f"--set {assignment!r}", expected="FIELD=VALUE with a YAML value, such as seeds=[1,2]"
             )
         try:
-            value = yaml.safe_load(text)
+            value = parse_yaml(text, f"--set {field}")
         except yaml.YAMLError as error:
             raise AtlasError(
                 f"--set {assignment!r} has a value that is no YAML: {error}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from atlas_core.manifest import Manifest
@@ -15,6 +14,7 @@ from atlas_core.plan.node import Node
 from atlas_core.plan.remarks import remarks
 from atlas_core.plan.session import StudySession
 from atlas_core.plan.workers import JobFailure, Outcome
+from atlas_core.shown import shown_in_markup
 from atlas_core.stages.stage import STAGE_ORDER, Job
 from atlas_core.understanding.study import Understanding
 from atlas_core.understanding.text import understanding_lines
@@ -48,9 +48,10 @@ class ConsoleObserver:
         self._costs: Costs | None = None
         self._nodes = session.graph.nodes
         title = f"{session.study.name}: {self._total['tune']} runs, {len(self._nodes)} artifacts"
-        self.console.print(f"[bold]{title}[/bold] → {session.resolver.store.root}", soft_wrap=True)
+        where = shown_in_markup(str(session.resolver.store.root))
+        self.console.print(f"[bold]{title}[/bold] → {where}", soft_wrap=True)
         for line in remarks(session.graph):
-            self.console.print(f"[yellow]note[/yellow] {line}", soft_wrap=True)
+            self.console.print(f"[yellow]note[/yellow] {shown_in_markup(line)}", soft_wrap=True)
         if self.console.is_terminal:
             columns = (SpinnerColumn(), BarColumn(24), TextColumn("{task.description}"), TimeElapsedColumn())
             self._progress = Progress(*columns, console=self.console, transient=True)
@@ -71,10 +72,11 @@ class ConsoleObserver:
     def done(self, outcome: Outcome) -> None:
         self._ended.add(outcome.name)
         for line in outcome.account.warnings if outcome.account else ():
-            self.console.print(f"[yellow]note[/yellow] {escape(line)}", soft_wrap=True)
+            self.console.print(f"[yellow]note[/yellow] {shown_in_markup(line)}", soft_wrap=True)
         if isinstance(outcome, JobFailure):
             self._failed += 1
-            self.console.print(f"[red]failed[/red] {outcome.name}: {outcome.message}", soft_wrap=True)
+            what = shown_in_markup(f"{outcome.name}: {outcome.message}")
+            self.console.print(f"[red]failed[/red] {what}", soft_wrap=True)
         else:
             counts = self._cached if outcome.cached else self._made
             counts[self._stage_of[outcome.name]] += 1

@@ -39,6 +39,7 @@ from atlas_core.plan.resolve import STATUSES, Resolver, ToMake
 from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.session import run_study
 from atlas_core.registry import unknown_name
+from atlas_core.shown import shown_in_markup
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store
 
@@ -99,7 +100,7 @@ def status(
         out.print(f"{name}: {to_make_text([row[3] for row in rows if row[0] == name])}", soft_wrap=True)
     not_fresh = [row for row in rows if row[1] == "tune" and row[3] != "fresh"]
     for _, _, name, state in not_fresh[:60]:
-        out.print(f"{state:<8} {name.removeprefix('tune/')}", soft_wrap=True)
+        out.print(f"{state:<8} {shown_in_markup(name.removeprefix('tune/'))}", soft_wrap=True)
     if len(not_fresh) > 60:
         out.print(f"… and {len(not_fresh) - 60} more runs (all of them: --format json)")
 

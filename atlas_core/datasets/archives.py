@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from atlas_core.datasets.archive_content import check_content, provided
+from atlas_core.datasets.archive_members import is_archive
 from atlas_core.datasets.catalogue import Archive, DatasetSpec, Mirror
 from atlas_core.datasets.download import DownloadError, download, mismatch
-from atlas_core.datasets.extract import extract, is_archive
-from atlas_core.datasets.paths import join, missing_files
+from atlas_core.datasets.extract import extract
+from atlas_core.datasets.paths import missing_files
 from atlas_core.datasets.progress import Counter, Progress, ProgressCallback
-from atlas_core.datasets.readers import READERS, read_dataset
-from atlas_core.datasets.readers.base import count_differences
+from atlas_core.datasets.readers import read_dataset
+from atlas_core.datasets.readers.base import count_differences, listing_of
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import sha256_of
 
@@ -70,10 +71,9 @@ def bring_archives(
 
 
 def _check_counts(spec: DatasetSpec, folder: Path) -> None:
-    """Raise when class folders that have just come hold another number of images than was published."""
-    listing = READERS.get(spec.layout)(spec, folder)
-    differences = count_differences(spec, listing)
-    if listing.from_disk and differences:
+    """Raise when a dataset that has just come has another number of images or classes than was published."""
+    differences = count_differences(spec, listing_of(spec, folder))
+    if differences:
         raise AtlasError("; ".join(differences), expected="the published numbers of images and classes")
 
 
@@ -95,7 +95,7 @@ def archives_needed(spec: DatasetSpec, folder: Path) -> list[Archive]:
     if absent:
         return absent
     try:
-        listing = READERS.get(spec.layout)(spec, folder)
+        listing = listing_of(spec, folder)
     except AtlasError:
         return []
     missing = missing_files(folder, (item.path for item in listing.items))
@@ -104,11 +104,6 @@ def archives_needed(spec: DatasetSpec, folder: Path) -> list[Archive]:
         for archive in archives
         if any(path == p or path.startswith(f"{p}/") for p in provided(archive) for path in missing)
     ]
-
-
-def provided(archive: Archive) -> tuple[str, ...]:
-    """Paths that tell whether an archive's content is there."""
-    return archive.provides or (join(archive.extract_to, archive.name),)
 
 
 def _is_there(archive: Archive, folder: Path) -> bool:
@@ -142,7 +137,7 @@ class _Bring:
                         _check_room(self.spec, candidate, self.work)
                         download(candidate, file, self._counter(f"downloading {archive.name}"))
                     count = self._counter(f"unpacking {archive.name}")
-                    _unpack(archive, candidate, file, _content(archive, self.work), count)
+                    _unpack(self.spec, archive, candidate, file, _content(archive, self.work), count)
                 except (DownloadError, AtlasError) as error:
                     reason = error.what if isinstance(error, AtlasError) else error
                     reasons.append(f"{candidate.url if file == downloaded else file}: {reason}")
@@ -178,9 +173,21 @@ def _check_room(spec: DatasetSpec, candidate: Mirror, work: Path) -> None:
         )
 
 
-def _unpack(archive: Archive, candidate: Mirror, file: Path, finished: Path, count: Counter) -> None:
+def _unpack(
+    spec: DatasetSpec, archive: Archive, candidate: Mirror, file: Path, finished: Path, count: Counter
+) -> None:
     content = finished.with_name(f"{finished.name}.partial")
     shutil.rmtree(content, ignore_errors=True)
+    try:
+        _unpack_into(content, archive, candidate, file, count)
+        check_content(spec, archive, content)
+    except BaseException:
+        shutil.rmtree(content, ignore_errors=True)
+        raise
+    os.replace(content, finished)
+
+
+def _unpack_into(content: Path, archive: Archive, candidate: Mirror, file: Path, count: Counter) -> None:
     target = content / candidate.extract_to
     if is_archive(file, archive.name):
         extract(
@@ -194,20 +201,6 @@ def _unpack(archive: Archive, candidate: Mirror, file: Path, finished: Path, cou
     else:
         target.mkdir(parents=True)
         shutil.copyfile(file, target / archive.name)
-    absent = [path for path in provided(archive) if not (content / path).exists()]
-    if absent:
-        raise AtlasError(f"{archive.name} does not hold {', '.join(absent)}")
-    for path in provided(archive):
-        if path.endswith(".json"):
-            _check_json(content / path)
-    os.replace(content, finished)
-
-
-def _check_json(path: Path) -> None:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise AtlasError(f"{path.name} is damaged: {error}") from error
 
 
 def add_missing(content: Path, folder: Path) -> None:

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from atlas_core.datasets.description_yaml import read_description
 from atlas_core.datasets.paths import check_relative
+from atlas_core.documents import read_text
 from atlas_core.errors import AtlasError
 from atlas_core.registry import unknown_name
-from atlas_core.resources import data_path
+from atlas_core.resources import data_path, expanded
 
 # Context placeholders of the class-aware prompt (protocol 2.5): four words that the learned tokens replace.
 _TCP_CONTEXT = "X X X X "
@@ -61,11 +62,13 @@ class Archive(Mirror):
         mirrors: Tried in order after `url`; a bare address means the same bytes.
         filename: Name of the file (default: the address's last part).
         provides: Paths in the dataset's folder that exist when this archive's content is there.
+        lines: Lines of a list whose checksum is not known: another number is another list.
     """
 
     mirrors: tuple[str | Mirror, ...] = ()
     filename: str = ""
     provides: tuple[str, ...] = ()
+    lines: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -173,13 +176,13 @@ class DatasetSpec(_Model):
 
     def path(self, data_root: Path) -> Path:
         """The dataset's folder under a data root."""
-        return data_root.expanduser() / Path(self.folder).expanduser()
+        return expanded(data_root) / expanded(self.folder)
 
 
 def catalogue_folders() -> list[Path]:
     """Folders of descriptions: those named by `$ATLAS_CATALOGUE` (like `$PATH`), then the project's own."""
     given = os.environ.get("ATLAS_CATALOGUE", "")
-    own = [Path(part).expanduser() for part in given.split(os.pathsep) if part]
+    own = [expanded(part) for part in given.split(os.pathsep) if part]
     return [*own, data_path("catalogue")]
 
 
@@ -204,10 +207,10 @@ def dataset_spec(name: str) -> DatasetSpec:
 def _looked_up(name: str) -> DatasetSpec:
     layout, colon, folder = name.partition(":")
     if colon and layout in _OWN_LAYOUTS:
-        return _own_data(layout, Path(folder).expanduser())
+        return _own_data(layout, expanded(folder))
     if name.endswith((".yaml", ".yml")):
-        return _load(Path(name).expanduser())
-    path = next((p for f in catalogue_folders() if (p := f / f"{name}.yaml").is_file()), None)
+        return _load(expanded(name))
+    path = next((p for f in catalogue_folders() if os.path.isfile(p := f / f"{name}.yaml")), None)
     if path is None or not name:
         raise unknown_name("dataset", name, dataset_names())
     spec = _load(path)
@@ -223,7 +226,7 @@ def is_own(spec: DatasetSpec) -> bool:
 
 def _own_data(layout: str, path: Path) -> DatasetSpec:
     path = path.absolute()
-    if not path.exists():
+    if not os.path.exists(path):
         raise AtlasError(f"{layout} {path} does not exist", expected="a dataset of your own at that path")
     if layout == "image_folder" and not path.is_dir():
         raise AtlasError(
@@ -245,7 +248,7 @@ def _own_data(layout: str, path: Path) -> DatasetSpec:
 
 
 def _load(path: Path) -> DatasetSpec:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise AtlasError(f"dataset description {path} does not exist", expected="a YAML file")
     status = path.stat()
     return _read(path.absolute(), status.st_mtime_ns, status.st_size)
@@ -255,12 +258,12 @@ def _load(path: Path) -> DatasetSpec:
 def _read(path: Path, mtime_ns: int, size: int) -> DatasetSpec:
     """A description's file, parsed once: every study names its datasets; time and size make edits noticed."""
     try:
-        content = read_description(path.read_text(encoding="utf-8"))
+        content = read_description(read_text(path), str(path))
         if not isinstance(content, dict):
             raise AtlasError(
                 f"{path} is not a dataset description", expected="a YAML mapping with name, layout"
             )
-        return _anchored(DatasetSpec(**content), path.parent)
+        return _anchored(DatasetSpec.model_validate(content), path.parent)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise AtlasError(
             f"{path} cannot be read as YAML: {error}", fix="correct the line it names"

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from atlas_core.datasets.archives import provided
+from atlas_core.datasets.archive_content import provided
 from atlas_core.datasets.catalogue import DatasetSpec, dataset_names, dataset_spec
 from atlas_core.datasets.console import reporting
 from atlas_core.datasets.fetch import Fetched, fetch_all
 from atlas_core.datasets.verify import VerifyReport, verify
 from atlas_core.errors import AtlasError
+from atlas_core.shown import shown_in_markup
 
 app = typer.Typer(name="datasets", help="List, fetch, verify and describe datasets.", no_args_is_help=True)
 out = Console(highlight=False, soft_wrap=True)
@@ -56,7 +57,7 @@ def list_datasets(
         numbers = (f"{n:,}" if (n := spec.counts.get(k)) else "" for k in ("classes", "train", "val", "test"))
         table.add_row(spec.name, spec.title, state(spec, folder), *numbers)
     out.print(table)
-    out.print(f"data root: {escape(str(folder))}")
+    out.print(f"data root: {shown_in_markup(str(folder))}")
 
 
 @app.command()
@@ -74,7 +75,7 @@ def fetch(
         outcomes = fetch_all(specs, _root(root), progress, jobs=jobs, again=again)
     for outcome in outcomes:
         if outcome.folder is not None:
-            out.print(f"{outcome.spec.name}: {escape(str(outcome.folder))}")
+            out.print(f"{outcome.spec.name}: {shown_in_markup(str(outcome.folder))}")
     _raise_failures(outcomes)
 
 
@@ -143,13 +144,13 @@ def info(
     width = max(len(key) for key, value in rows if value)
     for key, value in rows:
         if value:
-            out.print(f"[bold]{key.ljust(width)}[/bold]  {escape(value)}")
+            out.print(f"[bold]{key.ljust(width)}[/bold]  {shown_in_markup(value)}")
 
 
 def state(spec: DatasetSpec, root: Path) -> str:
     """ "here", "partly here" or "not here", by a look at the folder alone (`verify` looks closely)."""
     folder = spec.path(root)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return "not here"
     archives = spec.source.archives if spec.source else ()
     paths = [spec.image_folder, *(path for archive in archives for path in provided(archive))]
@@ -194,14 +195,14 @@ def _raise_failures(outcomes: list[Fetched]) -> None:
     if len(errors) == 1:
         raise next(iter(errors.values()))
     for error in errors.values():
-        err.print(f"[bold red]error[/bold red] {escape(str(error))}")
+        err.print(f"[bold red]error[/bold red] {shown_in_markup(str(error))}")
     if errors:
         raise AtlasError(f"{len(errors)} of {len(outcomes)} datasets are not here: {', '.join(errors)}")
 
 
 def _print_report(report: VerifyReport, most: int | None) -> None:
     verdict = "whole" if report.ok else "not whole"
-    where = escape(str(report.folder))
+    where = shown_in_markup(str(report.folder))
     out.print(f"[bold]{report.dataset}[/bold]: {verdict}, {report.n_images:,} images listed, in {where}")
     lines = [
         *(("problem", text) for text in report.problems),
@@ -210,6 +211,6 @@ def _print_report(report: VerifyReport, most: int | None) -> None:
         *(("note", text) for text in report.notes),
     ]
     for kind, text in lines[:most]:
-        out.print(f"  {kind}  {escape(text)}")
+        out.print(f"  {kind}  {shown_in_markup(text)}")
     if most is not None and len(lines) > most:
         out.print(f"  and {len(lines) - most:,} more (--all names every one)")

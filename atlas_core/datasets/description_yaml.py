@@ -10,17 +10,21 @@ from typing import Any
 
 import yaml
 
+from atlas_core.documents import parse_yaml
+
 _NAMES = frozenset({"class_names", "splits", "columns"})
 _TEXT = "tag:yaml.org,2002:str"
 _KEPT = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"})
 
 
-def read_description(text: str) -> Any:
-    """The content of a description.
+def read_description(text: str, what: str = "a description") -> Any:
+    """The content of a description; `what` names it in messages.
 
     Raises:
         yaml.YAMLError: The text is no YAML.
+        AtlasError: It passes the bounds of `documents.parse_yaml`.
     """
+    parse_yaml(text, what)  # within its bounds, so that what follows ends
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()

@@ -5,22 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import ssl
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from atlas_core.budgets import DOWNLOAD_BYTES
 from atlas_core.datasets.catalogue import Mirror
 from atlas_core.datasets.progress import Counter
+from atlas_core.datasets.redirects import RedirectError, next_address
 
 ATTEMPTS = 6
 CONNECT_ATTEMPTS = 3
 BACKOFF_SECONDS = 1.0
 _TIMEOUT = httpx.Timeout(60.0, connect=20.0)
+# A server that sends less than this in so many seconds, in whatever number of attempts, is given up.
+SLOW_SECONDS = 600.0
+SLOW_BYTES = 1 << 20
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
 _WEB_PAGE = (b"<!doctype html", b"<html")
 
 
@@ -36,10 +45,12 @@ def download(mirror: Mirror, path: Path, count: Counter) -> None:
     """Bring one file to `path`, or leave `path` as it was.
 
     A partial file beside it (`.part`) is continued with an HTTP range request if the server says that its
-    content has not changed since.
+    content has not changed since. Only the file's bytes as they are stored are believed: not another part than was
+    asked for, and not encoded ones, unless a checksum shows that they are the file's.
 
     Raises:
-        DownloadError: The server refuses, keeps failing, or gave something with another size or checksum.
+        DownloadError: The server refuses, keeps failing, is far too slow, redirects to where it must not, or gave
+            something with another size or checksum.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if mirror.url.startswith("gdrive:"):
@@ -80,12 +91,13 @@ def _transfer(mirror: Mirror, part: Path, count: Counter) -> bool:
     """
     continued = _size(part) > 0
     failures = 0
+    pace = _Pace()
     while True:
         before = _size(part)
         try:
-            _request(mirror.url, part, count)
+            _request(mirror, part, count, pace)
             return continued
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError, RedirectError) as error:
             raise DownloadError(str(error)) from error
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             last, limit = str(error) or type(error).__name__, CONNECT_ATTEMPTS
@@ -94,6 +106,7 @@ def _transfer(mirror: Mirror, part: Path, count: Counter) -> bool:
         failures = 1 if _size(part) > before else failures + 1
         if failures >= limit:
             raise DownloadError(f"{last} ({failures} attempts)")
+        pace.add(0)
         time.sleep(BACKOFF_SECONDS * 2 ** (failures - 1))
 
 
@@ -101,11 +114,27 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _request(url: str, part: Path, count: Counter) -> None:
-    start, headers = _resume_headers(url, part)
+class _Pace:
+    """Gives up on a server that sends next to nothing for long, over all attempts."""
+
+    def __init__(self) -> None:
+        self._since, self._bytes = time.monotonic(), 0
+
+    def add(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes >= SLOW_BYTES:
+            self._since, self._bytes = time.monotonic(), 0
+        elif time.monotonic() - self._since > SLOW_SECONDS:
+            raise DownloadError(
+                f"the server sent less than {SLOW_BYTES:,} bytes in {SLOW_SECONDS:.0f} seconds"
+            )
+
+
+def _request(mirror: Mirror, part: Path, count: Counter, pace: _Pace) -> None:
+    start, headers = _resume_headers(mirror.url, part)
     with (
-        httpx.Client(follow_redirects=True, timeout=_TIMEOUT, verify=_tls()) as client,
-        client.stream("GET", url, headers=headers) as response,
+        httpx.Client(timeout=_TIMEOUT, verify=_tls()) as client,
+        _answer(client, mirror.url, headers) as response,
     ):
         if response.status_code == 416:
             _forget(part)
@@ -114,22 +143,77 @@ def _request(url: str, part: Path, count: Counter) -> None:
             raise _InterruptionError(f"HTTP {response.status_code}")
         if not response.is_success:
             raise DownloadError(f"HTTP {response.status_code} {response.reason_phrase}")
-        if response.status_code != 206:
+        _check_encoding(mirror, response)
+        if response.status_code == 206:
+            _check_part(part, start, response)
+        else:
             start = 0
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length is not None else None
-        _write_notes(part, url, response.headers)
+        total = _total(start, response)
+        most = DOWNLOAD_BYTES.most if mirror.size is None else mirror.size
+        if total is not None and total > most:
+            _forget(part)
+            raise DownloadError(f"it has {total} bytes instead of {_expected(mirror)}")
+        _write_notes(part, mirror.url, response.headers)
         with part.open("r+b" if start else "wb") as stream:
             stream.seek(start)
             stream.truncate()
             done = start
             # Raw bytes, as they come: the file as it is stored, and nothing is lost when the line breaks.
             for piece in response.iter_raw():
-                stream.write(piece)
                 done += len(piece)
+                if done > most:  # a body without an end
+                    _forget(part)
+                    raise DownloadError(f"it has more bytes than {_expected(mirror)}")
+                stream.write(piece)
                 count(done, total)
+                pace.add(len(piece))
         if total is not None and done != total:
             raise _InterruptionError(f"the connection ended after {done} of {total} bytes")
+
+
+def _expected(mirror: Mirror) -> str:
+    return str(mirror.size) if mirror.size is not None else f"at most {DOWNLOAD_BYTES.most}"
+
+
+@contextmanager
+def _answer(client: httpx.Client, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+    """The response at the end of the redirects, its body still to come."""
+    address = httpx.URL(url)
+    steps = 0
+    while True:
+        with client.stream("GET", address, headers=headers) as response:
+            if not response.has_redirect_location:
+                yield response
+                return
+            address = next_address(url, response, steps)
+            steps += 1
+
+
+def _check_encoding(mirror: Mirror, response: httpx.Response) -> None:
+    """Refuse bytes that are encoded although they were asked for as they are, where no checksum tells them apart."""
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity") and mirror.md5 is None and mirror.sha256 is None:
+        raise DownloadError(f"the server sends the file encoded as {encoding!r}, which was not asked for")
+
+
+def _check_part(part: Path, start: int, response: httpx.Response) -> None:
+    """Refuse another part of the file than the one that was asked for, and ask for all of it the next time."""
+    said = response.headers.get("Content-Range", "")
+    found = _CONTENT_RANGE.fullmatch(said.strip())
+    if found is None or int(found[1]) != start or start == 0:
+        _forget(part)
+        raise _InterruptionError(
+            f"the server answered with the part {said!r}; asked for was the part from {start} on"
+        )
+
+
+def _total(start: int, response: httpx.Response) -> int | None:
+    """The file's size as far as the response tells it."""
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+    if response.status_code == 206 and found is not None and found[2] != "*":
+        return int(found[2])
+    length = response.headers.get("Content-Length", "")
+    return start + int(length) if length.isdecimal() else None
 
 
 @cache

@@ -2,68 +2,21 @@
 
 from __future__ import annotations
 
-import lzma
+import errno
 import posixpath
 import shutil
-import stat
-import tarfile
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Self
 
+from atlas_core.budgets import USUAL, Account, Limits, check_path
+from atlas_core.datasets.archive_members import DAMAGE, Member, members_of
 from atlas_core.datasets.paths import check_relative
 from atlas_core.datasets.progress import Counter
 from atlas_core.errors import AtlasError
 
-_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 _CHUNK = 1 << 20
 _REPORT_EVERY = 500
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of what an archive may unpack to.
-
-    Args:
-        files: Number of files.
-        bytes: Bytes in all.
-        ratio: Bytes for each byte of the archive, where that is more than `free_bytes`.
-        free_bytes: What any archive may unpack to, however small it is.
-    """
-
-    files: int = 2_000_000
-    bytes: int = 400 << 30
-    ratio: int = 200
-    free_bytes: int = 1 << 30
-
-
-@dataclass(frozen=True)
-class _Member:
-    name: str
-    link_to: str | None
-    open: Callable[[], IO[bytes]]
-
-
-# What reading a damaged or encrypted archive can raise.
-_DAMAGE = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)
-
-
-def is_archive(file: Path, name: str) -> bool:
-    """Whether a file is to be unpacked, by the name it should have or else by its content."""
-    return name.lower().endswith(_ENDINGS) or zipfile.is_zipfile(file) or tarfile.is_tarfile(file)
 
 
 def extract(
@@ -73,7 +26,7 @@ def extract(
     take: str = "",
     inner: str | None = None,
     provides: Sequence[str] = (),
-    limits: Limits = Limits(),
+    limits: Limits = USUAL,
     count: Counter = lambda done, total: None,
 ) -> int:
     """Unpack a tar (any compression) or zip file.
@@ -91,18 +44,22 @@ def extract(
         Number of files written.
 
     Raises:
-        AtlasError: Damaged, a member that leaves the destination, a link out, a device, nothing to take,
-            or a bound passed.
+        AtlasError: Damaged, a member that leaves the destination, a link out, a device, a file where another
+            member needs a folder, nothing to take, or a bound passed.
     """
     try:
         if inner is not None:
             return _extract_inner(archive, destination, inner, take, provides, limits, count)
-        prefix = _locate(archive, provides) if take == "*" else take.strip("/")
+        prefix = _locate(archive, provides, limits) if take == "*" else take.strip("/")
         written = _write_members(archive, destination, prefix, limits, count)
-    except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:
+    except DAMAGE as error:
+        # The disk's own errors are not the archive's; EINVAL is a damaged size that leads before the file's start.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise AtlasError(f"{archive.name} is damaged: {error}", fix="delete it and fetch it again") from error
+        reason = str(error) or type(error).__name__
+        raise AtlasError(
+            f"{archive.name} is damaged: {reason}", fix="delete it and fetch it again"
+        ) from error
     if not written:
         raise AtlasError(
             f"{archive.name} holds nothing below {prefix or 'its top'!r}", fix="check where it is from"
@@ -111,43 +68,55 @@ def extract(
 
 
 def _write_members(archive: Path, destination: Path, prefix: str, limits: Limits, count: Counter) -> int:
-    allowed = min(limits.bytes, max(limits.ratio * archive.stat().st_size, limits.free_bytes))
-    files = size = 0
-    for member in _members(archive):
+    account = limits.account(archive.name, archive.stat().st_size)
+    files = 0
+    for member in members_of(archive, account):
         relative = _below(_safe_name(archive, member.name), prefix)
         if relative is None or _is_litter(relative):
+            account.add(member.size)  # in a compressed tar it is unpacked all the same, to get past it
             continue
         files += 1
-        if files > limits.files:
-            raise AtlasError(
-                f"{archive.name} holds more than {limits.files} files", fix="check where it is from"
-            )
         target = destination / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(archive, member, target)
         if member.link_to is None:
-            size += _write(archive, member, target, allowed - size)
+            _write(member, target, account)
         else:
-            _copy_linked(archive, member, destination, target, prefix)
+            _copy_linked(archive, member, destination, target, prefix, account)
         if files % _REPORT_EVERY == 0:
             count(files, None)
     count(files, files)
     return files
 
 
-def _write(archive: Path, member: _Member, target: Path, allowed: int) -> int:
-    written = 0
+def _make_room(archive: Path, member: Member, target: Path) -> None:
+    """Make the folder of a member; an archive may hold a file and a folder of one name."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        clash = True
+    else:
+        clash = target.is_dir()
+    if clash:
+        raise AtlasError(
+            f"{archive.name}: {member.name!r} needs the name of another member, one a file and one a folder",
+            expected="a name of its own for each file and folder",
+            fix="delete it and fetch it again",
+        )
+
+
+def _write(member: Member, target: Path, account: Account) -> None:
+    account.expect(member.size)
     with member.open() as source, target.open("wb") as stream:
         while piece := source.read(_CHUNK):
-            written += len(piece)
             # Counted as it comes out: the sizes that an archive declares can lie.
-            if written > allowed:
-                raise AtlasError(f"{archive.name} unpacks to too much", fix="check where it is from")
+            account.add(len(piece))
             stream.write(piece)
-    return written
 
 
-def _copy_linked(archive: Path, member: _Member, destination: Path, target: Path, prefix: str) -> None:
-    """Put a copy where a link inside the archive would be, so that no link is ever made."""
+def _copy_linked(
+    archive: Path, member: Member, destination: Path, target: Path, prefix: str, account: Account
+) -> None:
+    """Put a copy where a link inside the archive would be, so that no link is ever made; it counts as written."""
     assert member.link_to is not None
     inside = _below(_safe_name(archive, member.link_to), prefix)
     if inside is None or not (destination / inside).is_file():
@@ -155,6 +124,7 @@ def _copy_linked(archive: Path, member: _Member, destination: Path, target: Path
             f"{archive.name}: {member.name!r} links to {member.link_to!r}, which is not in it",
             expected="links to files that come before them in the archive",
         )
+    account.add((destination / inside).stat().st_size)
     shutil.copyfile(destination / inside, target)
 
 
@@ -168,20 +138,23 @@ def _extract_inner(
     count: Counter,
 ) -> int:
     destination.mkdir(parents=True, exist_ok=True)
-    for member in _members(archive):
+    account = limits.account(archive.name, archive.stat().st_size)
+    for member in members_of(archive, account):
         if _safe_name(archive, member.name) == inner and member.link_to is None:
             with tempfile.TemporaryDirectory(prefix=".inner-", dir=destination.parent) as folder:
                 copy = Path(folder) / posixpath.basename(inner)
-                _write(archive, member, copy, limits.bytes)
+                _write(member, copy, account)
                 return extract(copy, destination, take=take, provides=provides, limits=limits, count=count)
     raise AtlasError(f"{archive.name} does not hold {inner}")
 
 
-def _locate(archive: Path, provides: Sequence[str]) -> str:
+def _locate(archive: Path, provides: Sequence[str], limits: Limits) -> str:
     """The shallowest folder of the archive that holds `provides[0]`."""
     wanted = provides[0]
     found = set()
-    for member in _members(archive):
+    account = limits.account(archive.name, archive.stat().st_size)
+    for member in members_of(archive, account):
+        account.add(member.size)
         name = _safe_name(archive, member.name)
         at = f"/{name}/".find(f"/{wanted}/")
         if at >= 0 and not _is_litter(name):
@@ -191,67 +164,8 @@ def _locate(archive: Path, provides: Sequence[str]) -> str:
     return min(found, key=lambda prefix: (prefix.count("/"), len(prefix), prefix))
 
 
-def _members(archive: Path) -> Iterator[_Member]:
-    return _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
-
-
-class _StrictInfo(tarfile.TarInfo):
-    """A header that does not pass for the end of the archive when it is damaged."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        try:
-            return super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            if buf.strip(b"\0"):
-                raise tarfile.ReadError(f"bad header: {error}") from error
-            raise
-
-
-def _tar_members(archive: Path) -> Iterator[_Member]:
-    with tarfile.open(archive, mode="r:*", tarinfo=_StrictInfo) as tar:
-        for info in tar:
-            if info.isdir():
-                continue
-            if not (info.isfile() or info.issym() or info.islnk()):
-                raise AtlasError(
-                    f"{archive.name}: {info.name!r} is neither a file nor a folder",
-                    expected="no devices, pipes or sockets",
-                )
-            link = None
-            if info.islnk():
-                link = info.linkname
-            elif info.issym():
-                link = _resolve_link(info.name, info.linkname)
-            yield _Member(info.name, link, lambda info=info: _opened(tar.extractfile(info)))  # type: ignore[misc]
-        # Compressed content is checked where it ends, which is after the last member.
-        while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
-            pass
-
-
-def _zip_members(archive: Path) -> Iterator[_Member]:
-    with zipfile.ZipFile(archive) as content:
-        for info in content.infolist():
-            if info.is_dir():
-                continue
-            link = None
-            if stat.S_ISLNK(info.external_attr >> 16):
-                link = _resolve_link(info.filename, content.read(info).decode("utf-8", "replace"))
-            yield _Member(info.filename, link, lambda info=info: content.open(info))  # type: ignore[misc]
-
-
-def _opened(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None
-    return stream
-
-
-def _resolve_link(name: str, target: str) -> str:
-    if target.startswith("/"):
-        return target
-    return posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
-
-
 def _safe_name(archive: Path, name: str) -> str:
+    check_path(name, f"member of {archive.name}")
     check_relative(name, f"member of {archive.name}")
     safe = posixpath.normpath(name)
     if safe == ".":

@@ -20,6 +20,7 @@ from atlas_core.datasets.progress import Progress, ProgressCallback, silent
 from atlas_core.datasets.readers import read_dataset
 from atlas_core.datasets.readers.hf_parquet import INDEX_FILE
 from atlas_core.errors import AtlasError
+from atlas_core.resources import expanded
 
 WORK_FOLDER = ".atlas-fetch"
 
@@ -101,13 +102,13 @@ def fetch_all(
 def is_complete(spec: DatasetSpec, data_root: Path) -> bool:
     """Whether the dataset can be read, has all its images, and is what its source holds now."""
     folder = spec.path(data_root)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return False
     try:
         if not is_taken_out(spec, folder):
             return False
         read_dataset(spec, data_root)
-    except (AtlasError, OSError, ValueError, KeyError):
+    except AtlasError:
         return False
     return True
 
@@ -135,12 +136,12 @@ def _fetch(spec: DatasetSpec, data_root: Path, work: Path, report: ProgressCallb
     assert spec.source is not None
     if spec.source.generator is not None:
         report(Progress(spec.name, "generating"))
-        generate = import_module(f"atlas_core.datasets.{spec.source.generator}").generate
+        generate = _generator(spec.name, spec.source.generator)
         _make(spec, data_root, work, lambda target: generate(spec.name, target))
     elif spec.source.parquet is not None:
         report(Progress(spec.name, "taking images out of Parquet files"))
-        source = Path(spec.source.parquet).expanduser()
-        if not source.exists():
+        source = expanded(spec.source.parquet)
+        if not os.path.exists(source):
             raise AtlasError(
                 f"dataset {spec.name!r}: {source} does not exist", expected="Parquet files there"
             )
@@ -148,6 +149,23 @@ def _fetch(spec: DatasetSpec, data_root: Path, work: Path, report: ProgressCallb
         _make(spec, data_root, work, lambda target: extract_images(spec, source, target))
     else:
         bring_archives(spec, data_root, work, report, again=again)
+
+
+def _generator(dataset: str, package: str) -> Callable[[str, Path], None]:
+    """The function that draws a dataset.
+
+    Raises:
+        AtlasError: No such package is in the project, or it draws nothing.
+    """
+    try:
+        found: Callable[[str, Path], None] = import_module(f"atlas_core.datasets.{package}").generate
+    except (ImportError, AttributeError) as error:
+        raise AtlasError(
+            f"dataset {dataset!r}: there is no generator {package!r}",
+            expected="a package of atlas_core.datasets with a function generate(name, folder)",
+            fix="correct source.generator in its description",
+        ) from error
+    return found
 
 
 def _refuse_foreign(spec: DatasetSpec, folder: Path) -> None:

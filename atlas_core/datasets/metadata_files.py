@@ -14,7 +14,7 @@ from atlas_core.datasets.items import Split
 from atlas_core.datasets.paths import FolderContents
 from atlas_core.datasets.reading import first_few, two_readings
 from atlas_core.datasets.split_words import split_word
-from atlas_core.datasets.table_file import check_classes, choose_columns, has_roles, read_columns, split_named
+from atlas_core.datasets.table_file import choose_columns, class_cells, has_roles, read_columns, split_named
 from atlas_core.datasets.table_paths import find_paths
 from atlas_core.errors import AtlasError
 
@@ -56,8 +56,7 @@ def metadata_rows(spec: DatasetSpec, root: Path, contents: FolderContents) -> Me
         chosen = choose_columns(spec, root / path, columns)
         folder = path.rpartition("/")[0]
         found = find_paths(columns[chosen["path"]], root / folder, root / path)
-        classes = columns[chosen["class"]]
-        check_classes(root / path, chosen["class"], classes)
+        classes = class_cells(root / path, chosen["class"], columns[chosen["class"]])
         splits: list[Split | None] = [split_word(folder.partition("/")[0])] * len(classes)
         if "split" in chosen:
             splits = [split_named(value, root / path) for value in columns[chosen["split"]]]

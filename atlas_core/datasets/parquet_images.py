@@ -11,18 +11,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from atlas_core.budgets import ROWS, USUAL
 from atlas_core.datasets.automatic_split import completed_split, split_reason
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.class_names import sorted_classes
 from atlas_core.datasets.items import Split
 from atlas_core.datasets.parquet_layout import chosen_columns, declared_names, files_with_splits
+from atlas_core.datasets.paths import readable, walk
 from atlas_core.datasets.readers.base import check_options
-from atlas_core.datasets.readers.hf_parquet import INDEX_FILE
+from atlas_core.datasets.readers.hf_parquet import INDEX_FILE, read_extracted
+from atlas_core.datasets.readers.table_file import check_cell, parquet_errors
 from atlas_core.datasets.table_file import split_named
 from atlas_core.errors import AtlasError
+from atlas_core.resources import expanded
 
 _OPTIONS = ("columns", "configuration", "class_names", "fractions", "seed")
-_BATCH_ROWS = 256
+_BATCH_ROWS = 16  # an image of run-length encoded bytes may be large in each of them
 _MAGIC = {
     b"\xff\xd8": "jpg",
     b"\x89PNG": "png",
@@ -53,10 +57,10 @@ def is_taken_out(spec: DatasetSpec, folder: Path) -> bool:
     if spec.source is None or spec.source.parquet is None:
         return True
     try:
-        made_from = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))["made_from"]
-    except (OSError, ValueError, KeyError):
+        made_from = read_extracted(folder).made_from
+    except AtlasError:
         return False
-    source = Path(spec.source.parquet).expanduser()
+    source = expanded(spec.source.parquet)
     return not source.exists() or bool(made_from == extraction_key(spec, source))
 
 
@@ -66,10 +70,15 @@ def parquet_files(source: Path) -> list[Path]:
     Raises:
         AtlasError: There are none.
     """
-    files = [source] if source.is_file() else sorted(source.rglob("*.parquet"))
+    with readable(f"{source}"):
+        files = [source] if source.is_file() else sorted(_parquet_below(source))
     if not files:
         raise AtlasError(f"{source} holds no Parquet files", expected="a .parquet file or a folder of them")
     return files
+
+
+def _parquet_below(folder: Path) -> Iterator[Path]:
+    return (folder / path for path, _ in walk(folder) if path.endswith(".parquet"))
 
 
 def extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
@@ -82,17 +91,9 @@ def extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
         folder: New folder.
 
     Raises:
-        AtlasError: No image or label column, a row without image bytes, or labels that do not fit.
+        AtlasError: A damaged file, no image or label column, a row without image bytes, labels that do not fit,
+            or a bound passed: run-length encoding makes two billion rows of a few bytes.
     """
-    import pyarrow as pa
-
-    try:
-        _extract_images(spec, source, folder)
-    except pa.ArrowException as error:
-        raise AtlasError(f"{source} cannot be read: {error}", expected="Parquet files") from error
-
-
-def _extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
     paths: list[str] = []
     labels: list[Any] = []
     splits: list[Split | None] = []
@@ -100,7 +101,9 @@ def _extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
     declared: list[str] = []
     check_options(spec, _OPTIONS)
     chosen: dict[str, str] = {}
-    for file, in_name in files_with_splits(spec, source, parquet_files(source)):
+    files = parquet_files(source)
+    account = USUAL.account(str(source), sum(file.stat().st_size for file in files))
+    for file, in_name in files_with_splits(spec, source, files):
         chosen = chosen_columns(spec, file)
         declared = declared_names(file, chosen["label"])
         for value, name, split, data in _rows(file, chosen, in_name):
@@ -108,6 +111,8 @@ def _extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
             if names.setdefault(value, shown) != shown:
                 raise AtlasError(f"{file}: label {value!r} is both {names[value]!r} and {shown!r}")
             path = f"images/{split or 'all'}/{len(paths):08d}.{_ending(data, file)}"
+            account.member()
+            account.add(len(data))
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
             paths.append(path)
@@ -146,7 +151,8 @@ def _rows(
     """(label, class name, split, image bytes) of each row."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file) as parquet:
+    with parquet_errors(file), pq.ParquetFile(file) as parquet:
+        ROWS.check(parquet.metadata.num_rows, str(file))
         row = 0
         for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns.values())):
             for values in batch.to_pylist():
@@ -157,18 +163,12 @@ def _rows(
                         f"{file}, row {row}: no image bytes",
                         expected="images stored in the Parquet file itself",
                     )
-                value = values[columns["label"]]
-                name = values.get(columns.get("class_name", ""))
+                value = check_cell(values[columns["label"]], f"{file}, row {row}")
+                name = check_cell(values.get(columns.get("class_name", "")), f"{file}, row {row}")
                 if value is None:
                     raise AtlasError(f"{file}, row {row}: no label")
-                if not isinstance(value, (str, int, float)):
-                    raise AtlasError(
-                        f"{file}, row {row}: label {value!r} is no class",
-                        expected="one class an image",
-                        fix="name another column: options.columns: {label: COLUMN}",
-                    )
                 split = split_named(values[columns["split"]], file) if "split" in columns else in_name
-                yield value, name, split, data
+                yield value, None if name is None else str(name), split, data
                 row += 1
 
 

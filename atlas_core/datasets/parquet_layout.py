@@ -9,6 +9,7 @@ from typing import Any
 
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import Split
+from atlas_core.datasets.readers.table_file import parquet_errors
 from atlas_core.datasets.reading import two_readings
 from atlas_core.datasets.split_words import split_in_file_name, split_word
 from atlas_core.errors import AtlasError
@@ -31,7 +32,8 @@ def chosen_columns(spec: DatasetSpec, file: Path) -> dict[str, str]:
     """
     import pyarrow.parquet as pq
 
-    names = pq.read_schema(file).names
+    with parquet_errors(file):
+        names = pq.read_schema(file).names
     given: Any = spec.options.get("columns", {})
     if not isinstance(given, Mapping) or set(given) - set(_USUAL):
         raise AtlasError(
@@ -65,7 +67,8 @@ def chosen_columns(spec: DatasetSpec, file: Path) -> dict[str, str]:
 def declared_names(file: Path, column: str) -> list[str]:
     """Class names that the file's metadata declares for that very column; empty where it declares none."""
     feature = _features(file).get(column, {})
-    return [str(name) for name in feature.get("names", ())] if _is_a(feature, "ClassLabel") else []
+    names = feature.get("names") if _is_a(feature, "ClassLabel") else None
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def files_with_splits(
@@ -125,11 +128,12 @@ def _features(file: Path) -> Mapping[str, Any]:
     """What Hugging Face `datasets` writes into the metadata about each column."""
     import pyarrow.parquet as pq
 
-    metadata = pq.read_schema(file).metadata or {}
+    with parquet_errors(file):
+        metadata = pq.read_schema(file).metadata or {}
     try:
         found = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError):
-        return {}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}  # metadata of another form than `datasets` writes declares nothing
     return found if isinstance(found, Mapping) else {}
 
 

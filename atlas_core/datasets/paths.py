@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from atlas_core.budgets import PATH_DEPTH, ROWS
 from atlas_core.errors import AtlasError
 
 # The endings of pictures that Pillow reads. Left out are what it only recognises (HDF5, GRIB, MPEG, …) and formats
@@ -27,8 +29,10 @@ def check_relative(path: str, where: str) -> str:
     """Return `path` if it stays inside the folder that it is relative to.
 
     Raises:
-        AtlasError: It is absolute, climbs out with `..`, holds a backslash or is empty; `where` names it.
+        AtlasError: It is absolute, climbs out with `..`, holds a backslash, is empty, or is no text that UTF-8
+            can write (a file name in another encoding); `where` names it.
     """
+    check_text(path, where)
     parts = PurePosixPath(path).parts
     if (
         not path
@@ -40,6 +44,45 @@ def check_relative(path: str, where: str) -> str:
     ):
         raise AtlasError(f"{where}: {path!r} leaves its folder", expected="a relative path without '..'")
     return path
+
+
+def check_text(text: str, where: str) -> str:
+    """Return `text` if it can be written as UTF-8; tables and keys hold nothing else.
+
+    Raises:
+        AtlasError: It holds half of a surrogate pair, or bytes of a name in another encoding; `where` names it.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise AtlasError(
+            f"{where}: {text!r} cannot be written as UTF-8",
+            expected="names in UTF-8",
+            fix="rename the file, or correct the name",
+        ) from error
+    return text
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turn what the disk refuses to show into an error that names the thing and the place.
+
+    Raises:
+        AtlasError: A file or folder that was read inside may not be, is not there any more, or is not UTF-8 text.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = f" at {str(error.filename)[:200]!r}" if error.filename is not None else ""
+        raise AtlasError(
+            f"{what} cannot be read{place}: {error.strerror or error}",
+            expected="files and folders that this account may read",
+            fix="correct the path, or the rights on it",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise AtlasError(
+            f"{what} cannot be read: {error}", expected="text in UTF-8", fix="save the file as UTF-8"
+        ) from error
 
 
 def join(folder: str, path: str) -> str:
@@ -97,31 +140,20 @@ class FolderContents:
 
 
 def folder_contents(folder: Path) -> FolderContents:
-    """List everything visible below a folder once.
-
-    Raises:
-        AtlasError: The folder, or one below it, cannot be listed.
-    """
+    """List everything visible below a folder once."""
     images: list[str] = []
     others: list[str] = []
     dead: list[str] = []
     folders: list[str] = []
-    try:
-        for path, entry in _walk(folder):
-            if entry is None:
-                folders += [path.rstrip("/")] if path else []  # not the folder itself
-            elif not entry.is_file():
-                dead.append(path)
-            elif is_image(entry.name):
-                images.append(path)
-            else:
-                others.append(path)
-    except OSError as error:
-        raise AtlasError(
-            f"{error.filename or folder} cannot be listed: {error.strerror}",
-            expected="folders that may be read",
-            fix="correct their permissions, or give another folder",
-        ) from error
+    for path, entry in _walk(folder):
+        if entry is None:
+            folders += [path.rstrip("/")] if path else []  # not the folder itself
+        elif not entry.is_file():
+            dead.append(path)
+        elif is_image(entry.name):
+            images.append(path)
+        else:
+            others.append(path)
     above = {parent for path in images + others + dead + folders for parent in _parents(path)}
     return FolderContents(*(tuple(sorted(found)) for found in (images, others, dead, {*folders, *above})))
 
@@ -148,8 +180,11 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
     ("folder/", None) stands for each folder in which nothing is visible.
     """
     seen: set[tuple[int, int]] = set()
+    files = 0
 
     def below(path: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
+        nonlocal files
+        PATH_DEPTH.check(prefix.count("/"), f"folder {folder}")
         status = os.stat(path)
         if (status.st_dev, status.st_ino) in seen:
             return
@@ -163,6 +198,8 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
                 if entry.is_dir():
                     yield from below(entry.path, f"{prefix}{entry.name}/")
                 elif entry.is_file() or entry.is_symlink():
+                    files += 1
+                    ROWS.check(files, f"folder {folder}")
                     yield prefix + entry.name, entry
         if empty:
             yield prefix, None
@@ -176,14 +213,14 @@ def listing_fingerprint(folder: Path) -> str:
     Empty folders and dead links count by their paths: one may be a class whose images are yet to come.
 
     Raises:
-        AtlasError: The folder does not exist.
+        AtlasError: The folder does not exist, or something in it cannot be read.
     """
     if not folder.is_dir():
         raise AtlasError(f"folder {folder} does not exist", expected="a dataset's folder")
     digest = hashlib.sha256()
-    for path, entry in sorted(_walk(folder), key=lambda found: found[0]):
-        there = entry is not None and entry.is_file()
-        stamp = f"\0{entry.stat().st_size}\0{entry.stat().st_mtime_ns}" if entry and there else ""
+    with readable(f"folder {folder}"):
+        found = sorted((path, _stamp(entry)) for path, entry in _walk(folder))
+    for path, stamp in found:
         digest.update(f"{path}{stamp}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
@@ -194,6 +231,13 @@ def unlisted_images(folder: Path, paths: Iterable[str]) -> list[str]:
     parents = sorted({path.rpartition("/")[0] for path in listed})
     beside = (f"{parent}/{name}".lstrip("/") for parent in parents for name in _file_names(folder / parent))
     return sorted(path for path in beside if path not in listed and is_image(path.rpartition("/")[2]))
+
+
+def _stamp(entry: os.DirEntry[str] | None) -> str:
+    """Size and time of a file; nothing of an empty folder and of a dead link."""
+    if entry is None or not entry.is_file():
+        return ""
+    return f"\0{entry.stat().st_size}\0{entry.stat().st_mtime_ns}"
 
 
 def missing_files(folder: Path, paths: Iterable[str]) -> list[str]:
@@ -216,5 +260,5 @@ def _file_names(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.is_file()}
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # not there, or not to be read: its files are as good as missing
         return set()

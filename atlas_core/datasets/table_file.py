@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from atlas_core.budgets import COLUMNS, ROWS, TABLE_BYTES
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.class_names import is_number
 from atlas_core.datasets.items import Split
+from atlas_core.datasets.readers.table_file import check_cell, parquet_columns
 from atlas_core.datasets.reading import two_readings
 from atlas_core.datasets.split_words import SPLIT_WORDS, split_word
 from atlas_core.errors import AtlasError
@@ -56,7 +58,7 @@ def read_columns(spec: DatasetSpec, path: Path) -> Columns:
     """
     try:
         if path.suffix.lower() == ".parquet":
-            return _parquet_columns(path)
+            return parquet_columns(path)
         text = _text(path)
         if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
             return _json_columns(path, text)
@@ -100,16 +102,16 @@ def choose_columns(spec: DatasetSpec, path: Path, columns: Columns) -> dict[str,
     return chosen
 
 
-def check_classes(path: Path, column: str, classes: list[Any]) -> None:
-    """Refuse cells that name no class: empty ones, and lists or mappings."""
-    if any(value is None or value != value or str(value).strip() == "" for value in classes):
+def class_cells(path: Path, column: str, cells: list[Any]) -> list[Any]:
+    """A class column's cells.
+
+    Raises:
+        AtlasError: One is empty, or is no text and no number.
+    """
+    classes = [check_cell(value, f"{path}, column {column!r}") for value in cells]
+    if any(value is None or str(value).strip() == "" for value in classes):
         raise AtlasError(f"{path}: a row of column {column!r} is empty", expected="a class for each image")
-    if any(isinstance(value, (list, dict)) for value in classes):
-        raise AtlasError(
-            f"{path}: column {column!r} holds lists or mappings",
-            expected="one class for each image",
-            fix="name another column in a description: options.columns: {class: COLUMN}",
-        )
+    return classes
 
 
 def split_named(value: Any, path: Path) -> Split:
@@ -182,21 +184,11 @@ def _without_column(path: Path, role: str, columns: Columns) -> str:
 
 
 def _text(path: Path) -> str:
+    TABLE_BYTES.check(path.stat().st_size, str(path))
     data = path.read_bytes()
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
     return data.decode("utf-8-sig")
-
-
-def _parquet_columns(path: Path) -> Columns:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowException as error:
-        raise AtlasError(f"{path} cannot be read: {error}", expected="a Parquet file") from error
-    return {name: table.column(name).to_pylist() for name in table.column_names}
 
 
 def _json_columns(path: Path, text: str) -> Columns:
@@ -218,8 +210,13 @@ def _text_columns(spec: DatasetSpec, path: Path, text: str) -> Columns:
     if not lines:
         raise AtlasError(f"{path} is empty", expected="a header line and a line an image")
     separator = _separator(spec, path, lines[0])
-    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    known: dict[str, str] = {}  # one text for all the cells that hold it: classes and splits repeat
+    rows = []
+    for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
+        rows.append([known.setdefault(cell, cell) for cell in row])
+        ROWS.check(len(rows), str(path))
     header = [name.strip() for name in rows[0]]
+    COLUMNS.check(len(header), str(path))
     uneven = next((n for n, row in enumerate(rows, start=1) if row and len(row) != len(header)), None)
     if uneven:
         raise AtlasError(

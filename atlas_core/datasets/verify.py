@@ -9,12 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from atlas_core.datasets.archives import provided
+from atlas_core.datasets.archive_content import provided
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.paths import missing_files
 from atlas_core.datasets.progress import Progress, ProgressCallback, silent
-from atlas_core.datasets.readers import READERS
-from atlas_core.datasets.readers.base import check_listing, count_differences
+from atlas_core.datasets.readers.base import check_listing, count_differences, listing_of
 from atlas_core.errors import AtlasError
 
 
@@ -56,11 +55,11 @@ def verify(
             as damaged.
     """
     folder = spec.path(data_root)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return VerifyReport(spec.name, folder, problems=(f"there is no folder {folder}",))
     absent = _absent_files(spec, folder)
     try:
-        listing = READERS.get(spec.layout)(spec, folder)
+        listing = listing_of(spec, folder)
     except AtlasError as error:
         return VerifyReport(spec.name, folder, missing=absent, problems=(str(error),))
     try:
@@ -93,7 +92,8 @@ def _absent_files(spec: DatasetSpec, folder: Path) -> tuple[str, ...]:
     return tuple(
         path
         for path in paths
-        if not (folder / path).exists() and not (path == "classnames.txt" and (beside / path).exists())
+        if not os.path.exists(folder / path)
+        and not (path == "classnames.txt" and os.path.exists(beside / path))
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from atlas_core.budgets import LIST_BYTES
+from atlas_core.documents import parse_json, read_text
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import file_sha256
 from atlas_core.registry import unknown_name
@@ -23,7 +24,7 @@ def read_sentences(path: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
         AtlasError: The file cannot be read or has another form, or a class is missing in it.
     """
     try:
-        by_name = _checked(path, json.loads(path.read_text(encoding="utf-8")))
+        by_name = _checked(path, parse_json(read_text(path, LIST_BYTES), str(path)))
     except (OSError, ValueError) as error:
         raise _malformed(path, str(error)) from error
     for name in names:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from atlas_core.errors import AtlasError
 from atlas_core.results.figure_style import BLUE, GREEN, GREY, ink
+from atlas_core.shown import shown
 
 Images = Sequence[npt.NDArray[np.generic]]
 Distributions = npt.NDArray[np.floating]
@@ -48,16 +49,16 @@ def soft_label_figure(
             raise AtlasError(f"{name} of shape {tuple(table.shape)}", expected=f"{expected}: images, classes")
         if (table < 0).any() or not np.allclose(table.sum(axis=1), 1, atol=1e-3):
             raise AtlasError(f"rows of {name} that are no distributions", expected="rows ≥ 0 with sum 1")
-    shown = min(top, len(class_names))
-    figure = Figure(figsize=(8.4, 0.7 + len(images) * (0.27 * shown + 0.45)), layout="constrained")
+    bars = min(top, len(class_names))
+    figure = Figure(figsize=(8.4, 0.7 + len(images) * (0.27 * bars + 0.45)), layout="constrained")
     axes = figure.subplots(len(images), 3, squeeze=False, width_ratios=(0.8, 1, 1))
     for row, (image, label) in enumerate(zip(images, labels, strict=True)):
         picture, class_wise, instance_wise = axes[row]
         picture.imshow(image, cmap="gray" if image.ndim == 2 else None)
-        picture.set_title(class_names[label], loc="left")
+        picture.set_title(shown(class_names[label]), loc="left")
         picture.set_axis_off()
-        _bars(class_wise, csl[row], label, class_names, shown, GREEN)
-        _bars(instance_wise, isl[row], label, class_names, shown, BLUE)
+        _bars(class_wise, csl[row], label, class_names, bars, GREEN)
+        _bars(instance_wise, isl[row], label, class_names, bars, BLUE)
     axes[0, 1].set_title("CSL (of its class)", loc="left")
     axes[0, 2].set_title("ISL (of this image)", loc="left")
     axes[-1, 1].set_xlabel("probability")
@@ -97,4 +98,5 @@ def _bars(
 
 
 def _short(name: str, longest: int = 22) -> str:
+    name = shown(name)
     return name if len(name) <= longest else f"{name[: longest - 1]}…"

@@ -14,6 +14,7 @@ from atlas_core.commands.options import (
     HomeOption,
     PresetOption,
     SetOption,
+    SpreadsheetOption,
     StoreOption,
     StudyArgument,
     placement_from,
@@ -42,6 +43,7 @@ def sql(
         str | None, typer.Argument(metavar="SQL", help="One reading statement; without it, standard input.")
     ] = None,
     format: QueryFormatOption = "table",
+    spreadsheet: SpreadsheetOption = False,
     study: StudyFilter = None,
     home: HomeOption = None,
     store: StoreOption = None,
@@ -51,12 +53,13 @@ def sql(
         raise unknown_name("format", format, get_args(QueryFormat))
     text = _statement(statement)
     con = open_results(Store(placement_from(home, store, None).store_path), study or ())
-    _print(render(query(con, text), cast(QueryFormat, format), width=_width()))
+    _print(render(query(con, text), cast(QueryFormat, format), width=_width(), spreadsheet=spreadsheet))
 
 
 def table(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(table_names())}.")],
     format: TableFormatOption = "table",
+    spreadsheet: SpreadsheetOption = False,
     full: Annotated[bool, typer.Option("--full", help="A block for each dataset.")] = False,
     study: StudyFilter = None,
     home: HomeOption = None,
@@ -66,7 +69,8 @@ def table(
     if name not in table_names():
         raise unknown_name("table", name, table_names())
     con = open_results(Store(placement_from(home, store, None).store_path), study or ())
-    _print(table_text(name, con, cast(TableFormat, format), full=full, width=_width()))
+    chosen = cast(TableFormat, format)
+    _print(table_text(name, con, chosen, full=full, width=_width(), spreadsheet=spreadsheet))
 
 
 def figures(

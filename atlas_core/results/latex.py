@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from atlas_core.results.formatting import grouped, number, signed, used_labels
 from atlas_core.results.tables import Block, Cell, ResultTable
+from atlas_core.shown import shown
 
 _SPECIAL = str.maketrans(
     {
         "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
         "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
         ">": r"\textgreater{}", "±": r"$\pm$", "†": r"$^\dagger$", "*": "$^*$", "ε": r"$\epsilon$",
-        "∞": r"$\infty$", "−": "$-$", "–": "--", "\n": " ",
+        "∞": r"$\infty$", "−": "$-$", "–": "--", "\n": " ", "[": "{[}", "]": "{]}",
     }
 )  # fmt: skip
 
@@ -26,8 +27,8 @@ def latex(table: ResultTable) -> str:
 
 
 def tex(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    return text.translate(_SPECIAL)
+    """Text with LaTeX's special characters escaped; a bracket after a line's end would be an argument of it."""
+    return shown(text, keep="\n").translate(_SPECIAL)
 
 
 def _tabular(table: ResultTable, block: Block) -> list[str]:

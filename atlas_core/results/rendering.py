@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +9,6 @@ from typing import Any, Literal, get_args
 
 import duckdb
 import pyarrow as pa
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -20,16 +17,20 @@ from atlas_core.results.formatting import number, suffix, used_labels
 from atlas_core.results.latex import latex
 from atlas_core.results.tables import Block, Cell, ResultTable, build_table
 from atlas_core.results.terminal import printed, terminal
+from atlas_core.shown import csv_text, shown, shown_in_markdown, shown_in_markup
 
 QueryFormat = Literal["table", "csv", "markdown", "json"]
 TableFormat = Literal["table", "markdown", "latex", "csv", "json"]
 
 
-def render(answer: pa.Table, format: QueryFormat = "table", *, width: int | None = None) -> str:
+def render(
+    answer: pa.Table, format: QueryFormat = "table", *, width: int | None = None, spreadsheet: bool = False
+) -> str:
     """A query's answer as text.
 
     Args:
         width: Columns of the terminal for `table`; as wide as needed where None.
+        spreadsheet: Write `csv` so that no spreadsheet takes a cell for a formula.
 
     Raises:
         AtlasError: No such format.
@@ -41,7 +42,8 @@ def render(answer: pa.Table, format: QueryFormat = "table", *, width: int | None
         list(zip(*(column.to_pylist() for column in answer.columns), strict=True)),
     )
     if format == "csv":
-        return _csv(names, [["" if value is None else _plain(value) for value in row] for row in rows])
+        cells = [["" if value is None else _csv_value(value) for value in row] for row in rows]
+        return csv_text([names, *cells], spreadsheet=spreadsheet)
     if format == "json":
         records = [{name: _json_value(value) for name, value in zip(names, row, strict=True)} for row in rows]
         return json.dumps(records, indent=2, default=str, ensure_ascii=False)
@@ -51,9 +53,9 @@ def render(answer: pa.Table, format: QueryFormat = "table", *, width: int | None
         return _markdown_grid(names, texts, numeric)
     table = Table(show_edge=False, pad_edge=False)
     for name, right in zip(names, numeric, strict=True):
-        table.add_column(escape(name), justify="right" if right else "left", overflow="fold")
+        table.add_column(shown_in_markup(name), justify="right" if right else "left", overflow="fold")
     for row in texts:
-        table.add_row(*[escape(text) for text in row])
+        table.add_row(*[shown_in_markup(text) for text in row])
     return printed([table, Text(f"{len(rows)} row{'' if len(rows) == 1 else 's'}", style="dim")], width)
 
 
@@ -64,22 +66,30 @@ def table(
     *,
     full: bool = False,
     width: int | None = None,
+    spreadsheet: bool = False,
 ) -> str:
     """A table of the paper by its name, as text.
 
     Args:
         full: One block a dataset, as in the paper, in place of a summary that fits a terminal.
         width: Columns of the terminal for `table`; as wide as needed where None.
+        spreadsheet: Write `csv` so that no spreadsheet takes a cell for a formula.
 
     Raises:
         AtlasError: No such table or format, or no result that the table could show.
     """
     if format not in get_args(TableFormat):
         raise unknown_name("format", format, get_args(TableFormat))
-    return render_table(build_table(con, name, full=full), format, width=width)
+    return render_table(build_table(con, name, full=full), format, width=width, spreadsheet=spreadsheet)
 
 
-def render_table(table: ResultTable, format: TableFormat = "table", *, width: int | None = None) -> str:
+def render_table(
+    table: ResultTable,
+    format: TableFormat = "table",
+    *,
+    width: int | None = None,
+    spreadsheet: bool = False,
+) -> str:
     """A table of the paper as text.
 
     `csv` and `json` are long: one record a number, with `block`, the labels, `column`, `value`, `std`,
@@ -92,7 +102,7 @@ def render_table(table: ResultTable, format: TableFormat = "table", *, width: in
         "table": lambda: terminal(table, width),
         "markdown": lambda: _markdown(table),
         "latex": lambda: latex(table),
-        "csv": lambda: _long_csv(table),
+        "csv": lambda: _long_csv(table, spreadsheet),
         "json": lambda: json.dumps(table_records(table), indent=2, ensure_ascii=False),
     }
     if format not in writers:
@@ -101,7 +111,7 @@ def render_table(table: ResultTable, format: TableFormat = "table", *, width: in
 
 
 def table_records(table: ResultTable) -> list[dict[str, Any]]:
-    """One record a number, unrounded; also the shape of a Prefect table artifact."""
+    """One record a number, unrounded."""
     return [
         {
             "block": block.title,
@@ -119,18 +129,36 @@ def table_records(table: ResultTable) -> list[dict[str, Any]]:
     ]
 
 
+def artifact_records(table: ResultTable) -> list[dict[str, Any]]:
+    """The records of a Prefect table artifact: as `table_records`, its texts as they may be shown."""
+    return [
+        {name: shown(value) if isinstance(value, str) else value for name, value in record.items()}
+        for record in table_records(table)
+    ]
+
+
+def artifact_description(text: str) -> str:
+    """A description that Prefect shows as Markdown."""
+    return shown_in_markdown(text)
+
+
 def _markdown(table: ResultTable) -> str:
-    lines = [f"**{table.title}**"]
+    lines = [f"**{_label(table.title)}**"]
     for block in table.blocks:
         used = used_labels(block)
-        names = [*(table.labels[k] for k in used), *block.columns]
+        names = [*(_label(table.labels[k]) for k in used), *map(_label, block.columns)]
         texts = [
-            [*(row.labels[k] for k in used), *(_markdown_cell(cell, block) for cell in row.cells)]
+            [*(_label(row.labels[k]) for k in used), *(_markdown_cell(cell, block) for cell in row.cells)]
             for row in block.rows
         ]
         numeric = [False] * len(used) + [True] * len(block.columns)
-        lines += ["", f"### {block.title}", "", _markdown_grid(names, texts, numeric, escaped=True)]
-    return "\n".join([*lines, "", *(f"- {note}" for note in table.notes)]).rstrip() + "\n"
+        lines += ["", f"### {_label(block.title)}", "", _markdown_grid(names, texts, numeric, escaped=True)]
+    return "\n".join([*lines, "", *(f"- {_label(note)}" for note in table.notes)]).rstrip() + "\n"
+
+
+def _label(text: str) -> str:
+    # Names such as atlas_csl are read better without backslashes; HTML and a second line are what matters.
+    return shown(text).replace("<", "&lt;").replace("|", r"\|")
 
 
 def _markdown_cell(cell: Cell, block: Block) -> str:
@@ -143,29 +171,22 @@ def _markdown_grid(
     names: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool], *, escaped: bool = False
 ) -> str:
     def line(texts: Sequence[str]) -> str:
-        return "| " + " | ".join(text.replace("|", r"\|").replace("\n", " ") for text in texts) + " |"
+        return "| " + " | ".join(texts) + " |"
 
     marks = ["---:" if right else "---" for right in numeric]
-    cells = (
-        rows if escaped else [[text.replace("*", r"\*").replace("_", r"\_") for text in row] for row in rows]
-    )
-    return "\n".join([line(names), line(marks), *(line(row) for row in cells)])
+    if not escaped:
+        names, rows = (
+            [shown_in_markdown(name) for name in names],
+            [list(map(shown_in_markdown, row)) for row in rows],
+        )
+    return "\n".join([line(names), line(marks), *(line(row) for row in rows)])
 
 
-def _long_csv(table: ResultTable) -> str:
+def _long_csv(table: ResultTable, spreadsheet: bool) -> str:
     records = table_records(table)
     names = ["block", *table.labels, "column", "value", "std", "delta", "place"]
-    return _csv(
-        names, [["" if record[name] is None else record[name] for name in names] for record in records]
-    )
-
-
-def _csv(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(rows)
-    return out.getvalue()
+    cells = [["" if record[name] is None else record[name] for name in names] for record in records]
+    return csv_text([names, *cells], spreadsheet=spreadsheet)
 
 
 def _readable(value: Any) -> str:
@@ -176,6 +197,11 @@ def _readable(value: Any) -> str:
 
 def _plain(value: Any) -> str:
     return json.dumps(value, default=str) if isinstance(value, list | dict) else str(value)
+
+
+def _csv_value(value: Any) -> Any:
+    """A number as it is (its minus sign is no formula), anything else as text."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else _plain(value)
 
 
 def _json_value(value: Any) -> Any:

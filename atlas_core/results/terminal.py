@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from atlas_core.results.formatting import direction, grouped, number, signed, suffix, used_labels
 from atlas_core.results.tables import Block, Cell, ResultTable
+from atlas_core.shown import shown, shown_in_markup
 
 _GUTTER = 3  # what separates two columns
 _NARROWEST_LABEL = 10  # a label may fold, a number may not
@@ -21,12 +21,12 @@ _NARROWEST_LABEL = 10  # a label may fold, a number may not
 
 def terminal(table: ResultTable, width: int | None) -> str:
     """The table as text; a block too wide for `width` columns goes on below with its labels repeated."""
-    parts: list[Any] = [Text(table.title, style="bold")]
+    parts: list[Any] = [Text(shown(table.title), style="bold")]
     for block in table.blocks:
         for columns in _fitting(block, width):
             title = block.title if columns[0] == 0 else f"{block.title} (continued)"
             parts += [Text(""), _grid(table, block, title, columns)]
-    parts += [Text(""), *[Text(note, style="dim") for note in table.notes]]
+    parts += [Text(""), *[Text(shown(note), style="dim") for note in table.notes]]
     return printed(parts, width)
 
 
@@ -44,17 +44,17 @@ def printed(parts: Sequence[Any], width: int | None) -> str:
 def _grid(table: ResultTable, block: Block, title: str, columns: Sequence[int]) -> Table:
     used = used_labels(block)
     grid = Table(
-        title=Text(title), title_justify="left", title_style="italic", show_edge=False, pad_edge=False
+        title=Text(shown(title)), title_justify="left", title_style="italic", show_edge=False, pad_edge=False
     )
     for k in used:
-        grid.add_column(escape(table.labels[k]), overflow="fold")
+        grid.add_column(shown_in_markup(table.labels[k]), overflow="fold")
     for k in columns:
-        grid.add_column(escape(block.columns[k]), justify="right", no_wrap=True)
+        grid.add_column(shown_in_markup(block.columns[k]), justify="right", no_wrap=True)
     for row, opens in grouped(block):
         if opens:
             grid.add_section()
         cells = [_rich_cell(row.cells[k], block) for k in columns]
-        grid.add_row(*[escape(row.labels[k]) for k in used], *cells)
+        grid.add_row(*[shown_in_markup(row.labels[k]) for k in used], *cells)
     return grid
 
 
@@ -65,7 +65,7 @@ def _fitting(block: Block, width: int | None) -> Iterator[list[int]]:
         yield places or [0]
         return
     labels = [
-        min(max(cell_len(row.labels[k]) for row in block.rows), _NARROWEST_LABEL) + _GUTTER
+        min(max(cell_len(shown(row.labels[k])) for row in block.rows), _NARROWEST_LABEL) + _GUTTER
         for k in used_labels(block)
         if block.rows
     ]
@@ -89,7 +89,7 @@ def _column_width(block: Block, place: int) -> int:
         + suffix(row.cells[place], block)
         for row in block.rows
     ]
-    return max(cell_len(text) for text in [block.columns[place], *written])
+    return max(cell_len(text) for text in [shown(block.columns[place]), *written])
 
 
 def _rich_cell(cell: Cell, block: Block) -> Text:

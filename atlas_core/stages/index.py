@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from atlas_core.budgets import LIST_BYTES
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.items import DatasetIndex, Item
+from atlas_core.datasets.items import SPLITS, DatasetIndex, Item
 from atlas_core.datasets.paths import listing_fingerprint
 from atlas_core.datasets.readers import read_dataset
+from atlas_core.documents import parse_json, read_text
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import file_sha256
 from atlas_core.stages.stage import Stage, StageContext
@@ -51,16 +53,52 @@ def write_index(index: DatasetIndex, hashes: list[str], out: Path) -> None:
 
 
 def read_index(folder: Path, root: Path) -> DatasetIndex:
-    """The index artifact in `folder`, with images under `root`."""
+    """The index artifact in `folder`, with images under `root`.
+
+    Raises:
+        AtlasError: It is not as `write_index` wrote it.
+    """
+    import pyarrow as pa
+
+    try:
+        name, class_names, class_ids = _description(folder)
+        items = _items(folder, class_names)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise AtlasError(
+            f"the index {folder} is damaged: {error}",
+            expected="the files as this program wrote them",
+            fix="`atlas store verify --delete-damaged`, then run again",
+        ) from error
+    return DatasetIndex(name, root, items, class_names, class_ids)
+
+
+def _description(folder: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The dataset's name, its class names, and their ids where the layout has some."""
+    match parse_json(read_text(folder / "dataset.json", LIST_BYTES), str(folder)):
+        case {"name": str(name), "class_names": [*names], "class_ids": [*ids]} if (
+            all(isinstance(each, str) for each in [*names, *ids]) and len(ids) in (0, len(names))
+        ):
+            return name, tuple(names), tuple(ids)
+    raise ValueError("dataset.json has another form")
+
+
+def _items(folder: Path, class_names: tuple[str, ...]) -> tuple[Item, ...]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    description = json.loads((folder / "dataset.json").read_text())
-    rows = pq.read_table(
-        folder / "items.parquet", columns=["path", "label", "class_name", "split"]
-    ).to_pylist()
-    items = tuple(Item(**row) for row in rows)
-    names, ids = tuple(description["class_names"]), tuple(description["class_ids"])
-    return DatasetIndex(description["name"], root, items, names, ids)
+    table = pq.read_table(folder / "items.parquet")
+    kinds = dict(zip(table.column_names, table.schema.types, strict=True))
+    expected = {"path": pa.string(), "label": pa.int32(), "class_name": pa.string(), "split": pa.string()}
+    if {name: kinds.get(name) for name in expected} != expected or any(
+        table.column(name).null_count for name in expected
+    ):
+        raise ValueError("items.parquet has other columns")
+    items = tuple(Item(**row) for row in table.select(list(expected)).to_pylist())
+    if any(not 0 <= i.label < len(class_names) or class_names[i.label] != i.class_name for i in items):
+        raise ValueError("items.parquet and dataset.json name other classes")
+    if not {item.split for item in items} <= set(SPLITS):
+        raise ValueError("items.parquet holds an unknown split")
+    return items
 
 
 def _image_hash(index: DatasetIndex, item: Item) -> str:

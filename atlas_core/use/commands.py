@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from atlas_core.commands.options import DeviceOption, HomeOption, StoreOption, placement_from
+from atlas_core.commands.options import (
+    DeviceOption,
+    HomeOption,
+    SpreadsheetOption,
+    StoreOption,
+    placement_from,
+)
 from atlas_core.errors import AtlasError
 from atlas_core.registry import unknown_name
 from atlas_core.store import Store
@@ -37,6 +43,7 @@ def predict(
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Classes an image.")] = 5,
     format: Annotated[str, typer.Option("--format", help="table, json or csv")] = "table",
+    spreadsheet: SpreadsheetOption = False,
     model: ModelOption = None,
     weights: WeightsOption = None,
     device: DeviceOption = "auto",
@@ -55,7 +62,7 @@ def predict(
     # Damaged images are found before the method is built, which takes longer.
     views = read_images(images, clip.image_size, clip.resizing)
     predictions = predict_images(load_trained(chosen, clip, names), clip, images, views, top=top)
-    text = render_predictions(predictions, cast(PredictionFormat, format))
+    text = render_predictions(predictions, cast(PredictionFormat, format), spreadsheet=spreadsheet)
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
 
 

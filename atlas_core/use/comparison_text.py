@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from atlas_core.shown import shown
 from atlas_core.use.compare import MEASURES, Comparison
 
 
@@ -52,7 +53,7 @@ def _settings(found: Comparison) -> str:
 def _metrics(table: pd.DataFrame) -> str:
     rows = []
     for row in table.to_dict("records"):
-        place = " ".join(str(row[name]) for name in ("arm", "target", "subset") if row[name])
+        place = " ".join(shown(str(row[name])) for name in ("arm", "target", "subset") if row[name])
         for measure in MEASURES:
             values = [row[f"{measure}_{end}"] for end in ("a", "b", "difference")]
             signed = "" if pd.isna(values[2]) else f"{values[2]:+.3f}"
@@ -72,11 +73,11 @@ def _titled(title: str, table: pd.DataFrame, most: int) -> str:
 def _number(value: object) -> str:
     if isinstance(value, float):
         return "–" if pd.isna(value) else f"{value:.3f}"
-    return str(value)
+    return shown(str(value))
 
 
 def _value(value: object) -> str:
-    text = str(value)
+    text = shown(str(value))
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from atlas_core.shown import shown_in_markdown
+
 # FILE is the backbone's weights file.
 _REWRITE = (
     'python -c "import sys; from atlas_core.backbone.weights import write_for_open_clip;'
@@ -20,7 +22,7 @@ def classify_script(config: Mapping[str, Any]) -> str:
     Its arguments are the image and, for a backbone that no pretrained tag names, the weights file.
     """
     at = config["open_clip"]
-    own = f'open_clip.add_model_config("{at["architecture"]}")\n' if at["architecture"] else ""
+    own = f'open_clip.add_model_config({json.dumps(at["architecture"])})\n' if at["architecture"] else ""
     weights = json.dumps(at["pretrained"]) if at["pretrained"] else "sys.argv[2]"
     return f"""\
 import json, sys
@@ -30,7 +32,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 config, text = json.load(open("config.json", encoding="utf-8")), load_file("classes.safetensors")["normalised"]
-{own}model = open_clip.create_model("{at["model"]}", pretrained={weights}).eval()
+{own}model = open_clip.create_model({json.dumps(at["model"])}, pretrained={weights}).eval()
 seen_as = {{name: config[name] for name in ("mean", "std", "interpolation", "resize_mode", "fill_color")}}
 preprocess = image_transform_v2(PreprocessCfg(size=config["image_size"], **seen_as), is_train=False)
 pixels = preprocess(Image.open(sys.argv[1]).convert("RGB"))[None]
@@ -132,7 +134,7 @@ def model_card(config: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) 
             "",
             f"## Classes ({len(config['classes'])})",
             "",
-            ", ".join(config["classes"]),
+            ", ".join(map(shown_in_markdown, config["classes"])),
             "",
             "## Measured on test images",
             "",

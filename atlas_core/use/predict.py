@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from atlas_core.features.images import decode_image
 from atlas_core.features.resizing import STANDARD, Resizing
 from atlas_core.features.transforms import normalise, test_transform
 from atlas_core.methods.base import PromptMethod
+from atlas_core.shown import csv_text, shown
 
 PredictionFormat = Literal["table", "json", "csv"]
 _BATCH = 32
@@ -97,8 +96,14 @@ def class_probabilities(method: PromptMethod, clip: FrozenClip, views: Sequence[
     return torch.cat(rows)
 
 
-def render_predictions(predictions: Sequence[ImagePrediction], form: PredictionFormat) -> str:
-    """Predictions as text: a block an image, JSON, or CSV with one row an image and class."""
+def render_predictions(
+    predictions: Sequence[ImagePrediction], form: PredictionFormat, *, spreadsheet: bool = False
+) -> str:
+    """Predictions as text: a block an image, JSON, or CSV with one row an image and class.
+
+    Args:
+        spreadsheet: Write CSV so that no spreadsheet takes a name for a formula.
+    """
     if form == "json":
         rows = [
             {
@@ -109,15 +114,15 @@ def render_predictions(predictions: Sequence[ImagePrediction], form: PredictionF
         ]
         return json.dumps(rows, indent=1, ensure_ascii=False)
     if form == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("image", "rank", "class", "probability"))
-        for each in predictions:
-            for rank, one in enumerate(each.classes, 1):
-                writer.writerow((each.image, rank, one.name, f"{one.probability:.6f}"))
-        return text.getvalue()
+        head = ("image", "rank", "class", "probability")
+        cells = [
+            (each.image, rank, one.name, f"{one.probability:.6f}")
+            for each in predictions
+            for rank, one in enumerate(each.classes, 1)
+        ]
+        return csv_text([head, *cells], spreadsheet=spreadsheet)
     blocks = []
     for each in predictions:
-        lines = [f"{one.probability:9.4f}  {one.name}" for one in each.classes]
-        blocks.append("\n".join([each.image, *lines]))
+        lines = [f"{one.probability:9.4f}  {shown(one.name)}" for one in each.classes]
+        blocks.append("\n".join([shown(each.image), *lines]))
     return "\n\n".join(blocks)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field, ValidationError
+
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.identity import backbone_identity
 from atlas_core.backbone.known_models import known_models
 from atlas_core.backbone.source import model_config
+from atlas_core.budgets import LIST_BYTES
+from atlas_core.documents import parse_json, read_text
 from atlas_core.errors import AtlasError
 from atlas_core.evaluation.measures import evaluation_row
 from atlas_core.manifest import Manifest
@@ -58,7 +62,7 @@ def open_run(store: Store, run: str) -> FinishedRun:
         AtlasError: No run, or several, answer to the words; or the run's files are gone or damaged.
     """
     exported = Path(run)
-    if (exported / PROMPTS_FILE).is_file() and (exported / EXPORT_CONFIG).is_file():
+    if os.path.isfile(exported / PROMPTS_FILE) and os.path.isfile(exported / EXPORT_CONFIG):
         return _opened(_exported_name(exported), exported, None)
     manifest = find_run(store, run)
     if store.lookup("tune", manifest.key) is None:
@@ -206,7 +210,8 @@ def _has_identity(candidate: BackboneConfig, identity: dict[str, str]) -> bool:
 
 def _exported_name(folder: Path) -> str:
     try:
-        return str(json.loads((folder / EXPORT_CONFIG).read_text(encoding="utf-8"))["run"]["name"])
+        content = parse_json(read_text(folder / EXPORT_CONFIG, LIST_BYTES), str(folder / EXPORT_CONFIG))
+        return str(content["run"]["name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AtlasError(
             f"{folder / EXPORT_CONFIG} is not an exported run's ({type(error).__name__})",
@@ -215,6 +220,31 @@ def _exported_name(folder: Path) -> str:
         ) from error
 
 
+class _Trained(BaseModel):
+    """What the rest of this package asks of a training's configuration."""
+
+    method: str
+    options: dict[str, Any]
+    templates: dict[str, str]
+    seed: int
+    backbone: dict[str, str]
+
+
+class _Metadata(BaseModel):
+    config: _Trained
+    names: tuple[str, ...] = Field(min_length=1)
+
+
 def _opened(name: str, folder: Path, manifest: Manifest | None) -> FinishedRun:
     _, metadata = read_tensors(folder / PROMPTS_FILE)
-    return FinishedRun(name, folder, dict(metadata["config"]), tuple(metadata["names"]), manifest)
+    try:
+        names = _Metadata.model_validate(metadata).names
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise AtlasError(
+            f"{folder / PROMPTS_FILE} is not of a trained run"
+            f" ({'.'.join(map(str, first['loc'])) or 'metadata'}: {first['msg']})",
+            expected="a file as a training or `atlas export` wrote it",
+            fix="run the study, or export the run, again",
+        ) from error
+    return FinishedRun(name, folder, dict(metadata["config"]), names, manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor
 
 from atlas_core.backbone.clip import FrozenClip
+from atlas_core.budgets import LIST_BYTES
 from atlas_core.datasets.items import prompt_name
+from atlas_core.documents import read_text
 from atlas_core.errors import AtlasError
 from atlas_core.methods.base import PromptMethod
 from atlas_core.methods.class_names import check_distinct
@@ -79,13 +82,13 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         AtlasError: The file cannot be read, has no names, or has one twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, LIST_BYTES).removeprefix("\ufeff").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise AtlasError(
             f"the class names {path} cannot be read ({error})", expected="a UTF-8 text file, one name a line"
         ) from error
     names = tuple(prompt_name(line.strip()) for line in lines if line.strip())
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if not names or twice:
         raise AtlasError(
             f"the class names {path} {f'hold {twice[0]!r} twice' if twice else 'are empty'}",

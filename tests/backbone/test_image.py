@@ -101,7 +101,7 @@ def test_prompted_features_and_gradients_equal_the_textbook_tower(
     assert_same(with_gradients(found, (prompts, deep)), with_gradients(wanted, (prompts, deep)))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(depth=st.integers(0, DEPTH), checkpoint=st.booleans())
 def test_prompts_go_as_deep_as_there_are_deep_prompts(depth: int, checkpoint: bool) -> None:
     prompts, deep = learned_prompts(torch.float64)

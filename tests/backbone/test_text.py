@@ -110,7 +110,7 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases())
 def test_equals_the_plain_tower_in_features_and_gradients(case: Case) -> None:
     features = case.fast()
@@ -120,7 +120,7 @@ def test_equals_the_plain_tower_in_features_and_gradients(case: Case) -> None:
     assert_same(with_gradients(features, used), with_gradients(wanted, used))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cases(), st.integers(1, 4))
 def test_chunks_change_memory_and_nothing_else(case: Case, size: int) -> None:
     used = [each for each in case.learned if _reaches(case.plain(), each)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas_core.backbone.text import build_layout
@@ -35,7 +35,6 @@ def visible(rows: Rows, row: int) -> list[int]:
     return [column for column, is_seen in zip(columns, seen, strict=True) if is_seen]
 
 
-@settings(deadline=None)
 @given(prompts(), st.integers(1, 12))
 def test_every_row_sees_exactly_its_own_beginning(paths: list[list[int]], tile_rows: int) -> None:
     rows = arrange(paths, tile_rows, LIKE)
@@ -47,7 +46,6 @@ def test_every_row_sees_exactly_its_own_beginning(paths: list[list[int]], tile_r
             assert visible(rows, row) == sorted(own[: position + 1])
 
 
-@settings(deadline=None)
 @given(prompts(), st.integers(1, 12))
 def test_end_rows_belong_to_their_prompts_and_tiles(paths: list[list[int]], tile_rows: int) -> None:
     rows = arrange(paths, tile_rows, LIKE)
@@ -60,7 +58,6 @@ def test_end_rows_belong_to_their_prompts_and_tiles(paths: list[list[int]], tile
     assert sum(tile.ends[1] - tile.ends[0] for tile in rows.tiles) == len(rows.ends)
 
 
-@settings(deadline=None)
 @given(prompts())
 def test_in_one_tile_no_token_is_computed_twice(paths: list[list[int]]) -> None:
     rows = arrange(paths, 1000, LIKE)

@@ -8,7 +8,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from atlas_core.datasets.extract import Limits, extract
+from atlas_core.budgets import Limits
+from atlas_core.datasets.extract import extract
 from tests.bad_input.table import Ground, refused_each
 
 

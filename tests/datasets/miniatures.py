@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from PIL import Image
 
@@ -78,9 +79,11 @@ class Miniature:
     def _archive(self, server: FileServer, real: Archive) -> Archive:
         content = self.served[real.name]
         url = server.put(f"{self.name}/{real.name}", content)
-        # The checksum is of the miniature; where the catalogue has none, neither has this.
+        # The checksum and the number of lines are the miniature's; where the catalogue has none, neither has this.
         md5 = hashlib.md5(content).hexdigest() if real.md5 or real.sha256 else None
-        update = {"url": url, "mirrors": (), "md5": md5, "sha256": None, "size": None}
+        update: dict[str, Any] = {"url": url, "mirrors": (), "md5": md5, "sha256": None, "size": None}
+        if real.lines is not None:
+            update["lines"] = len(content.splitlines())
         return real.model_copy(update={**update, "filename": real.name})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -19,6 +19,10 @@ class FileServer:
         cut_after: Bytes of the body after which the connection breaks, by path; once for each entry.
         stall_after: Bytes of the body after which nothing more comes, although the connection stays, by path.
         statuses: Statuses that are answered first, by path, one a request.
+        headers: Headers that are added to the answer, by path.
+        shifted: Paths whose range requests are answered from so many bytes later than asked.
+        redirects: Path to the address that it redirects to.
+        endless: Paths whose body has no declared length and does not end before the client goes.
         ranges: Whether range requests are understood.
         validators: Whether files have an ETag.
         requests: (path, Range header or "") of every request, in order.
@@ -29,6 +33,10 @@ class FileServer:
     cut_after: dict[str, list[int]] = field(default_factory=dict)
     stall_after: dict[str, list[int]] = field(default_factory=dict)
     statuses: dict[str, list[int]] = field(default_factory=dict)
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)
+    shifted: dict[str, int] = field(default_factory=dict)
+    redirects: dict[str, str] = field(default_factory=dict)
+    endless: set[str] = field(default_factory=set)
     ranges: bool = True
     validators: bool = True
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -77,6 +85,12 @@ def _answer(handler: BaseHTTPRequestHandler, state: FileServer) -> None:
     path = handler.path.lstrip("/")
     wanted = handler.headers.get("Range", "")
     state.requests.append((path, wanted))
+    if path in state.redirects:
+        handler.send_response(302)
+        handler.send_header("Location", state.redirects[path])
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return
     status = state.statuses[path].pop(0) if state.statuses.get(path) else 200
     if status != 200 or path not in state.files:
         handler.send_response(status if status != 200 else 404)
@@ -93,12 +107,24 @@ def _answer(handler: BaseHTTPRequestHandler, state: FileServer) -> None:
         handler.send_header("Content-Length", "0")
         handler.end_headers()
         return
+    start += state.shifted.get(path, 0) if start else 0
     body = content[start:]
+    added = state.headers.get(path, {})
     handler.send_response(206 if start else 200)
-    if start:
+    if start and "Content-Range" not in added:
         handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+    for name, value in added.items():
+        handler.send_header(name, value)
     if state.validators:
         handler.send_header("ETag", tag)
+    if path in state.endless:
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.close_connection = True
+        with suppress(OSError):
+            while True:
+                handler.wfile.write(body)
+        return
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
     if state.cut_after.get(path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from atlas_core.datasets.archive_content import check_content
 from atlas_core.datasets.catalogue import Archive, dataset_names, dataset_spec
 from atlas_core.datasets.fetch import ensure_fetched
 from atlas_core.datasets.readers import READERS, read_dataset
@@ -256,3 +259,54 @@ def test_a_description_survives_the_trip_through_plain_values() -> None:
         spec = dataset_spec(name)
         plain = yaml.safe_load(yaml.safe_dump(spec.model_dump(mode="json")))
         assert type(spec)(**plain) == spec
+
+
+@pytest.mark.parametrize("name", FIFTEEN)
+def test_whatever_is_fetched_is_known_by_a_checksum_or_by_the_published_numbers(name: str) -> None:
+    spec = dataset_spec(name)
+    assert spec.source is not None
+    for archive in spec.source.archives:
+        by_checksum = all(each.md5 or each.sha256 for each in archive.candidates())
+        own_checksum = archive.provides == () and (
+            archive.md5 or archive.sha256
+        )  # a list, checked when unpacked
+        listed = {"test", "classes"} <= set(spec.counts)  # counted before a new dataset gets its name
+        by_number = listed if archive.name != "classnames.txt" else archive.lines == 1000
+        assert by_checksum or own_checksum or by_number, archive.name
+
+
+def split_file(train: int) -> bytes:
+    entries = {"train": [[f"{n}.jpg", 0, "a"] for n in range(train)], "val": [], "test": []}
+    return json.dumps(entries).encode()
+
+
+@pytest.mark.parametrize(
+    ("archive", "name", "content", "says"),
+    [
+        ({}, "split.json", split_file(2), "split.json is another split: train: 2 here, 3 published"),
+        ({}, "split.json", b"{", "split.json is damaged"),
+        ({}, "split.json", b"[" * 5000, "split.json asks for too much"),
+        ({"md5": "0" * 32}, "split.json", split_file(3), "split.json is another file: its md5 is"),
+        ({"size": 5}, "split.json", split_file(3), "split.json is another file: it has"),
+        ({"lines": 3}, "names.txt", b"a\nb\n\n", "names.txt has 2 lines instead of 3"),
+        ({"lines": 3}, "names.txt", b"\xff", "names.txt is damaged"),
+        ({}, "other.txt", b"", "does not hold names.txt"),
+    ],
+)
+def test_a_list_from_a_mirror_is_checked_by_itself(
+    archive: dict[str, object], name: str, content: bytes, says: str, tmp_path: Path
+) -> None:
+    wanted = "names.txt" if name == "other.txt" else name
+    (tmp_path / name).write_bytes(content)
+    spec = dataset_spec("dtd").model_copy(update={"split_file": "split.json", "counts": {"train": 3}})
+    with pytest.raises(AtlasError, match=says):
+        check_content(spec, Archive.model_validate({"url": f"http://x/{wanted}", **archive}), tmp_path)
+
+
+def test_the_right_lists_pass(tmp_path: Path) -> None:
+    (tmp_path / "split.json").write_bytes(split_file(3))
+    (tmp_path / "names.txt").write_bytes(b"a\nb\nc\n")
+    spec = dataset_spec("dtd").model_copy(update={"split_file": "split.json", "counts": {"train": 3}})
+    md5 = hashlib.md5(split_file(3)).hexdigest()
+    check_content(spec, Archive(url="http://x/split.json", md5=md5), tmp_path)
+    check_content(spec, Archive(url="http://x/names.txt", lines=3), tmp_path)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import os
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas_core.datasets.extract import Limits, extract
+from atlas_core.budgets import Limits
+from atlas_core.datasets.extract import extract
 from atlas_core.errors import AtlasError
 from tests.datasets.miniatures import packed_zip, tar
 
@@ -149,7 +152,7 @@ def test_devices_and_pipes_are_refused(kind: bytes, tmp_path: Path) -> None:
 
 def test_an_archive_that_unpacks_to_too_much_is_stopped(tmp_path: Path) -> None:
     bomb = written(tmp_path, packed_zip({f"{n}": bytes(1 << 20) for n in range(8)}))
-    with pytest.raises(AtlasError, match="unpacks to too much"):
+    with pytest.raises(AtlasError, match=r"too much: more than .* bytes when unpacked"):
         extract(bomb, tmp_path / "out", limits=Limits(bytes=3 << 20))
     assert sum(p.stat().st_size for p in (tmp_path / "out").iterdir()) <= 3 << 20
 
@@ -162,7 +165,7 @@ def test_a_small_file_cannot_unpack_to_gigabytes(tmp_path: Path) -> None:
             with archive.open(str(number), "w") as stream:
                 for _ in range(24):
                     stream.write(bytes(1 << 20))
-    with pytest.raises(AtlasError, match="unpacks to too much"):
+    with pytest.raises(AtlasError, match=r"too much: more than .* bytes when unpacked"):
         extract(path, tmp_path / "out", limits=Limits(ratio=10, free_bytes=1 << 20))
 
 
@@ -170,6 +173,88 @@ def test_an_archive_of_too_many_files_is_stopped(tmp_path: Path) -> None:
     many = written(tmp_path, tar({f"{n}": b"" for n in range(20)}))
     with pytest.raises(AtlasError, match="more than 10 files"):
         extract(many, tmp_path / "out", limits=Limits(files=10))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_a_copy_in_place_of_a_link_counts_as_unpacked(kind: bytes, tmp_path: Path) -> None:
+    links = [(member(f"{n}", kind, "big"), b"") for n in range(30)]
+    bomb = written(tmp_path, special((member("big"), bytes(1 << 20)), *links))
+    with pytest.raises(AtlasError, match="too much: more than 3,145,728 bytes when unpacked"):
+        extract(bomb, tmp_path / "out", limits=Limits(bytes=3 << 20))
+    assert sum(p.stat().st_size for p in (tmp_path / "out").iterdir()) <= 3 << 20
+
+
+def test_folders_and_links_count_as_members(tmp_path: Path) -> None:
+    folders = special(*[(member(f"{n}", tarfile.DIRTYPE), b"") for n in range(20)])
+    with pytest.raises(AtlasError, match="more than 10 files"):
+        extract(written(tmp_path, folders), tmp_path / "out", limits=Limits(files=10))
+
+
+def test_a_link_in_a_zip_with_a_huge_target_is_refused_unread(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "archive", "w", zipfile.ZIP_DEFLATED) as archive:
+        info = zipfile.ZipInfo("link")
+        info.external_attr = 0o120777 << 16
+        info.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(info, b"a" * (8 << 20))
+    with pytest.raises(AtlasError, match="'link' asks for too much: more than 4,096 bytes in a path"):
+        extract(tmp_path / "archive", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE])
+def test_a_header_of_gigabytes_is_refused_unread(kind: bytes, tmp_path: Path) -> None:
+    info = member("././@LongLink", kind)
+    info.size = 3 << 30
+    with (tmp_path / "archive").open("wb") as stream:
+        stream.write(info.tobuf(tarfile.GNU_FORMAT))
+        stream.truncate(3 << 30)  # a hole: it takes no room on the disk
+    with pytest.raises(AtlasError, match="too much: more than 65,536 bytes in a tar header"):
+        extract(tmp_path / "archive", tmp_path / "out")
+
+
+def sparse_header(real_size: int) -> bytes:
+    """A GNU sparse member that is one hole."""
+    header = bytearray(member("hole", tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"00000000000\0" * 2
+    header[483:495] = tarfile.itn(real_size, 12, tarfile.GNU_FORMAT)  # type: ignore[attr-defined]
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(1024)
+
+
+def test_a_sparse_file_is_refused_before_its_holes_are_written(tmp_path: Path) -> None:
+    with pytest.raises(AtlasError, match="bytes when unpacked"):
+        extract(written(tmp_path, sparse_header(8 << 40)), tmp_path / "out")
+    assert contents(tmp_path / "out") == {}
+    assert extract(written(tmp_path, sparse_header(5000)), tmp_path / "out") == 1
+    assert contents(tmp_path / "out") == {"hole": bytes(5000)}
+
+
+def test_what_is_passed_over_counts_too(tmp_path: Path) -> None:
+    # A compressed tar is unpacked to get past a member, and to its end to see that it is whole.
+    for number, content in enumerate(
+        [tar({"._litter": bytes(1 << 20)}, "w"), tar({"a": b""}, "w") + bytes(1 << 20)]
+    ):
+        bomb = written(tmp_path, gzip.compress(content), f"archive{number}")
+        with pytest.raises(AtlasError, match="bytes when unpacked"):
+            extract(bomb, tmp_path / "out", limits=Limits(bytes=1 << 19))
+
+
+@pytest.mark.parametrize("pack", [packed_zip, tar])
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["a", "a/b"], "'a/b' needs the name of another member"),
+        (["a/b", "a"], "'a' needs the name of another member"),
+        (["é" * 128], "255 bytes in a file's name"),
+        (["a/" * 64 + "a"], "64 folders in a path"),
+        ([("a" * 200 + "/") * 30 + "a"], "4,096 bytes in a path"),
+    ],
+)
+def test_names_that_no_disk_takes_are_refused_by_name(
+    pack: Callable[[dict[str, bytes]], bytes], names: list[str], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(AtlasError, match=says):
+        extract(written(tmp_path, pack(dict.fromkeys(names, b"x"))), tmp_path / "out")
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])

@@ -251,7 +251,7 @@ def test_other_json_is_refused(text: str, complaint: str, birds: Path) -> None:
 
 def test_boxes_are_no_classes(birds: Path) -> None:
     text = json_lines(file_name=PATHS, label=[{"bbox": [1, 2, 3, 4]}] * 6)
-    with pytest.raises(AtlasError, match="holds lists or mappings"):
+    with pytest.raises(AtlasError, match="column 'label' holds a value of type dict"):
         read(written(birds, text, "metadata.jsonl"))
 
 

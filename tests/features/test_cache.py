@@ -29,7 +29,7 @@ def write(path: Path, values: np.ndarray | None = None, **more: Any) -> Path:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_is_written_comes_back(tmp_path_factory: Any, dtype: str, data: st.DataObject) -> None:
     shape = (data.draw(st.integers(0, 9)), data.draw(st.integers(1, 5)))
     finite = {"allow_nan": False, "allow_infinity": False, "width": 16 if dtype == "float16" else 32}

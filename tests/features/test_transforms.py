@@ -42,7 +42,7 @@ Caltech = tuple[Path, list[str]]
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([16, 32, 33]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_test_transform_is_torchvisions_whatever_the_shape(width: int, height: int, size: int) -> None:
     image = noise(width, height)
     published = tv.Compose([tv.Resize(size, BICUBIC), tv.CenterCrop(size), tv.PILToTensor()])
@@ -146,7 +146,6 @@ def test_an_image_too_long_for_any_crop_gives_the_central_one() -> None:
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 1000))
-@settings(deadline=None)
 def test_a_crop_lies_within_the_image(width: int, height: int, seed: int) -> None:
     left, top, crop_width, crop_height = draw_crop(Random(seed), width, height)
     assert 0 <= left < left + crop_width <= width

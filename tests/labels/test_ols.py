@@ -65,7 +65,7 @@ class LoopedOnlineSmoothing:
     weights=st.sampled_from([(0.5, 0.5), (1.0, 1.0), (0.2, 0.7)]),
     freeze_above=st.sampled_from([None, 0.6, 0.88]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_losses_and_matrix_follow_the_loop_over_samples(C, seed, initial, weights, freeze_above):
     rng = torch.Generator().manual_seed(seed)
     fast = online(

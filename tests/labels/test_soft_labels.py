@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas_core.errors import AtlasError
@@ -25,7 +25,6 @@ def exact(rows: torch.Tensor, classes: torch.Tensor, temperature: float) -> torc
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 8), st.floats(0.01, 100), st.integers(0, 99))
-@settings(deadline=None)
 def test_both_are_softmaxes_of_cosines(
     images: int, classes: int, width: int, temperature: float, seed: int
 ) -> None:
@@ -103,7 +102,6 @@ def alike(classes: int, width: int, seed: int, share: float) -> torch.Tensor:
 
 
 @given(st.integers(2, 40), st.integers(8, 32), st.floats(0, 4), st.integers(0, 99))
-@settings(deadline=None)
 def test_by_default_a_class_has_nine_tenths_of_its_soft_label_on_average(
     classes: int, width: int, share: float, seed: int
 ) -> None:

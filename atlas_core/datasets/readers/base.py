@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import SPLITS, DatasetIndex, Item
-from atlas_core.datasets.paths import check_relative, missing_files
+from atlas_core.datasets.paths import check_relative, check_text, missing_files, readable
 from atlas_core.datasets.reading import PLAIN, Reading
 from atlas_core.errors import AtlasError
 from atlas_core.registry import Registry, unknown_name
@@ -57,7 +58,7 @@ def read_dataset(spec: DatasetSpec, root: Path) -> DatasetIndex:
 
 def read_listing(spec: DatasetSpec, folder: Path) -> Listing:
     """As `read_dataset`, with how the layout was understood; `folder` is the dataset's own."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise AtlasError(
             f"dataset {spec.name!r} is not at {folder}",
             expected=f"a folder in the layout {spec.layout!r}",
@@ -65,11 +66,21 @@ def read_listing(spec: DatasetSpec, folder: Path) -> Listing:
             if spec.source
             else "correct `folder` in its description, or give the data root that has it",
         )
-    listing = READERS.get(spec.layout)(spec, folder)
+    listing = listing_of(spec, folder)
     check_listing(spec, listing)
     if not listing.from_disk:
         _check_present(spec, folder, listing)
     return listing
+
+
+def listing_of(spec: DatasetSpec, folder: Path) -> Listing:
+    """What the layout's reader finds in a dataset's own folder; `check_listing` has yet to see it.
+
+    Raises:
+        AtlasError: The reader's, or the folder holds what may not be read.
+    """
+    with readable(f"dataset {spec.name!r}"):
+        return READERS.get(spec.layout)(spec, folder)
 
 
 def check_listing(spec: DatasetSpec, listing: Listing) -> None:
@@ -101,6 +112,8 @@ def check_listing(spec: DatasetSpec, listing: Listing) -> None:
             f"dataset {spec.name!r}: label without a class name: {name_some(wrong)}",
             expected="a class name for every label",
         )
+    for name in listing.class_names:
+        check_text(name, f"class of dataset {spec.name!r}")
     if any(not name.strip() for name in listing.class_names):
         raise AtlasError(f"dataset {spec.name!r} has a class without a name", expected="names to prompt with")
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from atlas_core.budgets import LIST_BYTES
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import SPLITS, Item
 from atlas_core.datasets.paths import check_relative, join
 from atlas_core.datasets.readers.base import Listing, names_by_label
+from atlas_core.documents import parse_json, read_text
 from atlas_core.errors import AtlasError
 
 
@@ -51,8 +52,8 @@ def _load(spec: DatasetSpec, path: Path) -> dict[str, Any]:
             fix=f"`atlas datasets fetch {spec.known_as}`, or download it from {_where(spec)} and put it there",
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        content = parse_json(read_text(path, LIST_BYTES), f"split file {path}")
+    except ValueError as error:
         raise AtlasError(
             f"split file {path} is damaged: {error}", fix="delete it and fetch it again"
         ) from error

@@ -21,7 +21,7 @@ from atlas_core.datasets.items import Item, Split
 from atlas_core.datasets.paths import check_relative, join, unlisted_images
 from atlas_core.datasets.readers.base import Listing, check_options
 from atlas_core.datasets.reading import Reading, ignored
-from atlas_core.datasets.table_file import check_classes, choose_columns, read_columns, split_named
+from atlas_core.datasets.table_file import choose_columns, class_cells, read_columns, split_named
 from atlas_core.datasets.table_paths import find_paths
 from atlas_core.errors import AtlasError
 
@@ -36,8 +36,7 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
     columns = read_columns(spec, path)
     chosen = choose_columns(spec, path, columns)
     found = find_paths(columns[chosen["path"]], folder / spec.image_folder, path)
-    classes = columns[chosen["class"]]
-    check_classes(path, chosen["class"], classes)
+    classes = class_cells(path, chosen["class"], columns[chosen["class"]])
     order = sorted_classes(classes)
     titles, names_from = class_titles(spec, folder, order)
     given: list[Split | None] = [None] * len(classes)

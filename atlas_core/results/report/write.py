@@ -29,6 +29,7 @@ from atlas_core.results.report.content import (
 )
 from atlas_core.results.report.soft_labels import LABELS, NUMBERS, one_hot_warning, soft_label_rows
 from atlas_core.results.tables import PROTOCOL_TITLES
+from atlas_core.shown import shown
 
 _FOLDER = Path(__file__).resolve().parent
 RUN_LABELS = ("protocol", "dataset", "method", "supervision", "setting")
@@ -100,7 +101,11 @@ def write_report(
     """
     soft_labels = soft_label_rows(con)
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=page_text,
     )
     html = environment.get_template("page.html.j2").render(
         title=title,
@@ -136,6 +141,11 @@ def write_report(
     )
     _write(out_path, html)
     return out_path
+
+
+def page_text(value: object) -> object:
+    """What the template puts into the page: text of ours is Markup, any other is shown with its lines."""
+    return shown(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _asset(name: str) -> Markup:

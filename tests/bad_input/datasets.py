@@ -106,7 +106,7 @@ refused_each(
         "no test list": ("test", _split_file(lambda e: e.pop("test") and None)),
         "a list": ("form", _split_file(lambda e: [1, 2])),
         "no JSON": ("damaged", _split_file(lambda e: '{"train": [')),
-        "too deep": ("damaged", _split_file(lambda e: "[" * 100_000)),
+        "too deep": ("too much", _split_file(lambda e: "[" * 100_000)),
         "no entries": ("no images", _split_file(lambda e: [each.clear() for each in e.values()] and None)),
         "no training images": (
             "training",

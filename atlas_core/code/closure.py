@@ -82,12 +82,16 @@ class Sources:
 
     def definitions(self, roots: Iterable[str]) -> dict[str, str]:
         """Readable name ("atlas_core.labels.ols:OnlineSmoothing") → digest of its own text, of all that roots reach."""
-        return {
-            place: text_digest(
-                f"{self._piece(place).text}{[(each.place, each.rest) for each in self._piece(place).targets]}"
-            )[:16]
-            for place, _ in self._walk(tuple(roots))
-        }
+        found = {}
+        for place, _ in self._walk(tuple(roots)):
+            piece = self._piece(place)
+            # Without the module of what is referred to: it may move.
+            edges = [
+                each.place.partition(":")[2] + each.rest if each.followed else each.place
+                for each in piece.targets
+            ]
+            found[place] = text_digest(f"{piece.text}{edges}")[:16]
+        return found
 
     def _walk(self, roots: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         """(place, text) of everything, in order of first encounter; in a text, places are numbers."""

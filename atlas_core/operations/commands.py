@@ -204,10 +204,6 @@ def accept(
     enter(artifacts, found, checked, placement)
     out.print(
         f"{len(checked)} artifacts remade, all of them the same; {len(found)} accepted"
-        + (
-            ": `atlas run` compacts the study's tables again"
-            if found
-            else ", because none is stale for its code alone"
-        ),
+        + ("" if found else ", because none is stale for its code alone"),
         soft_wrap=True,
     )

@@ -116,7 +116,18 @@ def _with_definitions(
     present = resolver.code.definitions(node.roots)
     if then["code"] == now["code"] or recorded is None or recorded == present:
         return then, now
-    return {**then, "code": recorded}, {**now, "code": present}
+    before, after = _where_not_moved(recorded, present), _where_not_moved(present, recorded)
+    return {**then, "code": before}, {**now, "code": after}
+
+
+def _where_not_moved(definitions: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """Definitions without those that are among the others as they are, in another module."""
+    there = {(place.partition(":")[2], digest) for place, digest in others.items()}
+    return {
+        place: digest
+        for place, digest in definitions.items()
+        if place in others or (place.partition(":")[2], digest) not in there
+    }
 
 
 def _leaves(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -31,7 +31,9 @@ def _run(context: StageContext) -> None:
     pairs = [(made[evaluation], run) for evaluation, run in context.runtime["evaluations"]]
     runs = [made[key] for key in dict.fromkeys(run for _, run in pairs)]
     # A run knows its inputs by their content.
-    inputs = {each.digest: each for each in made.values() if each.stage in ("text_features", *SOFT_LABEL_STAGES)}
+    inputs = {
+        each.digest: each for each in made.values() if each.stage in ("text_features", *SOFT_LABEL_STAGES)
+    }
     classes = _concatenated(store, pairs, "classes")
     tables = {
         "runs": rows_to_table("runs", [_run_row(store, each, context.config, inputs) for each in runs]),

@@ -371,6 +371,14 @@ def test_definitions_are_named_for_people(digest: Digest) -> None:
     assert [name for name in before if before[name] != after[name]] == ["ponds.water:DEPTH"]
 
 
+def test_a_definition_is_the_same_where_what_it_uses_moved(digest: Digest) -> None:
+    digest("from ponds.water import f\ndef root(): return f()", water="def f(): return 1")
+    before = Sources().definitions(["ponds.fish:root"])
+    digest("from ponds.plants import f\ndef root(): return f()", plants="def f(): return 1")
+    after = Sources().definitions(["ponds.fish:root"])
+    assert list(before.values()) == list(after.values())
+
+
 def test_what_was_read_is_kept_between_processes_and_gives_the_same(
     digest: Digest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

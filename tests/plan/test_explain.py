@@ -41,6 +41,14 @@ def test_why_names_the_definitions_that_changed(world: TinyWorld, edit_module: E
     ]
 
 
+def test_why_passes_over_what_only_moved(world: TinyWorld, edit_module: EditModule) -> None:
+    for record in (world.placement.store_path / ".code").iterdir():
+        record.write_text(record.read_text().replace("atlas_core.training.randomness:", "atlas_core.chance:"))
+    edit_module("atlas_core.labels.ols", lambda text: text.replace("_counts > 0", "_counts > 1"))
+    lines = [line.strip() for line in why(world, "ponds /ols") if "code of" in line]
+    assert lines == ["code of atlas_core.labels.ols:OnlineSmoothing changed"]
+
+
 def test_why_says_where_it_cannot_tell_what_the_code_was(world: TinyWorld, edit_module: EditModule) -> None:
     shutil.rmtree(world.placement.store_path / ".code")
     edit_module("atlas_core.labels.ols", lambda text: text.replace("_counts > 0", "_counts > 1"))

@@ -57,7 +57,7 @@ def test_the_test_transform_is_torchvisions_whatever_the_shape(width: int, heigh
     st.sampled_from(get_args(ResizeMode)),
     st.sampled_from([0, 127]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_test_transform_is_open_clips_whatever_the_resizing(
     width: int, height: int, size: int, interpolation: Interpolation, mode: ResizeMode, fill: int
 ) -> None:

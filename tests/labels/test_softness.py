@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas_core.errors import AtlasError
@@ -25,7 +25,6 @@ def slow(rows: np.ndarray, labels: list[int]) -> tuple[float, float, float]:
 
 
 @given(st.integers(1, 6), st.integers(1, 7), st.floats(0.1, 100), st.integers(0, 99))
-@settings(deadline=None)
 def test_the_means_are_those_of_a_slow_computation(n: int, classes: int, sharp: float, seed: int) -> None:
     chance = np.random.default_rng(seed)
     weights = np.exp(sharp * chance.random((n, classes)))

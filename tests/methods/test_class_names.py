@@ -50,7 +50,7 @@ def test_names_that_clip_reads_apart_are_not(names: tuple[str, str]) -> None:
 
 
 @given(st.lists(st.text("aB1 &;\u00a0\u200b-_.'\x1c\u0301mp", max_size=6), max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_name_is_overlooked(names: list[str]) -> None:
     """The quick look for suspects against tokenising every name."""
     assert alike_to_clip(names) == alike(names, [tuple(TOKENIZER.encode(name)) for name in names])

@@ -10,6 +10,7 @@ from typing import Any
 from atlas_core.backbone.source import backbone_identity, backbone_label, input_size
 from atlas_core.config import MethodConfig, StudyConfig
 from atlas_core.datasets.catalogue import DatasetSpec, dataset_spec
+from atlas_core.datasets.identity import describe_datasets, study_datasets
 from atlas_core.datasets.readers.base import READERS
 from atlas_core.hashing import sha256_of
 from atlas_core.labels.base import SOURCES
@@ -76,7 +77,8 @@ class _Builder:
 
     def __post_init__(self) -> None:
         # One reading a dataset and so on: a study may have thousands of runs.
-        self._spec = cache(dataset_spec)
+        named = study_datasets(self.study.entries)
+        self._spec = cache(lambda entry: named.get(entry) or dataset_spec(entry))
         self._dataset = cache(self._make_dataset)
         self.backbone_runtime = self.study.backbone.model_dump(mode="json", exclude={"device"})
 
@@ -140,7 +142,7 @@ class _Builder:
         fetch = self._node(
             "fetch", spec.name, {"source": source, "folder": spec.folder}, {}, runtime, modules
         )
-        layout = {each: plain[each] for each in ("name", "layout", "image_folder", "split_file", "options")}
+        layout = {each: plain[each] for each in ("layout", "image_folder", "split_file", "options")}
         reader = READERS.module(spec.layout)
         return self._node("index", spec.name, layout, {"fetch": fetch}, runtime, [reader]), spec
 
@@ -271,8 +273,14 @@ class _Builder:
     def add_aggregate(self, evaluations: list[Node]) -> None:
         distinct = list({node.name: node for node in evaluations}.values())
         backbone = backbone_label(self.study.backbone)
-        config = {"study": self.study.name, "protocol": self.study.protocol, "backbone": backbone}
-        self._node("aggregate", self.study.name, config, {node.name: node for node in distinct})
+        config = {
+            "study": self.study.name,
+            "protocol": self.study.protocol,
+            "backbone": backbone,
+            "datasets": describe_datasets(self.study.entries),
+        }
+        indexes = [node for node in self.nodes.values() if node.stage == "index"]
+        self._node("aggregate", self.study.name, config, {node.name: node for node in (*distinct, *indexes)})
 
     # --- making nodes ----------------------------------------------------------------------------------
 

@@ -127,7 +127,9 @@ class Resolver:
         return {
             "artifacts": list(dict.fromkeys((node.stage, keys[node.name]) for node in made)),
             "evaluations": [
-                (keys[each.name], keys[each.inputs["run"].name]) for each in aggregate.inputs.values()
+                (keys[each.name], keys[each.inputs["run"].name])
+                for each in aggregate.inputs.values()
+                if each.stage == "evaluate"
             ],
         }
 

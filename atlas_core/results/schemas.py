@@ -87,6 +87,23 @@ _TABLES: dict[str, dict[str, tuple[pa.DataType, str]]] = {
         "label": (_INT32, "class number inside the subset"),
         "class_name": (_TEXT, "name of the class as it is prompted"),
     },
+    "datasets": {
+        "name": (
+            _TEXT,
+            "name that the tables show: that of its folder, table or description, longer where others have it too",
+        ),
+        "plain_name": (_TEXT, "name of its folder, table or description, which others may have too"),
+        "place": (_TEXT, "where its files are: a path, or a folder's name below the data root"),
+        "content": (_TEXT, "digest of its images, labels and splits"),
+        "published": (_TEXT, "dataset of the catalogue that it is; null for one's own data"),
+        "partial": (_TEXT, "where its numbers are not the published ones; null where they are, or none are"),
+        "classes": (_INT32, "classes"),
+        "train": (_INT32, "training images"),
+        "val": (_INT32, "validation images"),
+        "test": (_INT32, "test images"),
+        "smallest_class": (_INT32, "training images of the class that has fewest"),
+        "smallest_base_class": (_INT32, "the same among the base classes"),
+    },
     "artifacts": {
         "stage": (_TEXT, "stage that made the artifact"),
         "name": (_TEXT, "what it is, readable"),

@@ -18,8 +18,8 @@ def _run(context: StageContext) -> None:
 
     spec = DatasetSpec(**context.runtime["spec"])
     ensure_fetched(spec, context.placement.data_path, again=_drawn_by_other_code(spec, context))
-    # The folder's place is no part of the result: a moved data root makes nothing else stale.
-    source = {"name": spec.name, "layout": spec.layout, "source": context.config["source"]}
+    # Neither the folder's place nor its name in a study is part of the result: what only moves makes nothing stale.
+    source = {"layout": spec.layout, "source": context.config["source"]}
     (context.out / "source.json").write_text(json.dumps(source, sort_keys=True))
 
 

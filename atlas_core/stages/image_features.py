@@ -15,7 +15,7 @@ from atlas_core.features.extract import extract_features
 from atlas_core.placement import Placement
 from atlas_core.stages.index import read_index
 from atlas_core.stages.items_table import write_items
-from atlas_core.stages.runtime import backbone_config, chosen_items, dataset_root
+from atlas_core.stages.runtime import backbone_config, chosen_items, dataset_name, dataset_root
 from atlas_core.stages.stage import Stage, StageContext
 
 # Few enough views that decoding in this process costs less than starting others.
@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 def _run(context: StageContext) -> None:
     config = context.config
     root = dataset_root(context)
-    items = chosen_items(read_index(context.inputs["index"], root), config)
+    index = read_index(context.inputs["index"], root, dataset_name(context))
+    items = chosen_items(index, config)
     clip = load_backbone(backbone_config(context))
     with torch.inference_mode():
         table = extract_features(

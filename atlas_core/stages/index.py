@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.items import DatasetIndex, Item
+from atlas_core.datasets.items import SPLITS, DatasetIndex, Item
 from atlas_core.datasets.paths import listing_fingerprint
 from atlas_core.datasets.readers import read_dataset
 from atlas_core.errors import AtlasError
@@ -28,7 +30,10 @@ def _run(context: StageContext) -> None:
 
 
 def write_index(index: DatasetIndex, hashes: list[str], out: Path) -> None:
-    """Write `items.parquet` (one row an image, in the published order) and `dataset.json`."""
+    """Write `items.parquet` (one row an image, in the published order) and `dataset.json`.
+
+    The dataset's name is in neither: it is a study's, and two studies may call one dataset by different names.
+    """
     import pyarrow as pa  # here and below: telling whether an index is stale does without it
     import pyarrow.parquet as pq
 
@@ -42,20 +47,46 @@ def write_index(index: DatasetIndex, hashes: list[str], out: Path) -> None:
         }
     )
     pq.write_table(table, out / "items.parquet", compression="zstd")
-    description = {"name": index.name, "class_names": list(index.class_names)}
+    description = {"class_names": list(index.class_names), **summary(index, hashes)}
     (out / "dataset.json").write_text(json.dumps(description, sort_keys=True, ensure_ascii=False))
 
 
-def read_index(folder: Path, root: Path) -> DatasetIndex:
-    """The index artifact in `folder`, with images under `root`."""
+def summary(index: DatasetIndex, hashes: Sequence[str]) -> dict[str, Any]:
+    """What is known of a dataset without its rows.
+
+    `content` is a digest of its images, labels and splits; `counts` has the images of each split and the classes;
+    `train_images` has each class's training images, by label.
+    """
+    content = hashlib.sha256()
+    for item, image in zip(index.items, hashes, strict=True):
+        content.update("\0".join((item.path, item.class_name, item.split, image, "\n")).encode())
+    of_class = Counter(item.label for item in index.items if item.split == "train")
+    return {
+        "content": content.hexdigest(),
+        "counts": {
+            **{split: len(index.positions(split)) for split in SPLITS},
+            "classes": len(index.class_names),
+        },
+        "train_images": [of_class[label] for label in range(len(index.class_names))],
+    }
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """`summary` of the index artifact in `folder`, and its `class_names`."""
+    found: dict[str, Any] = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    return found
+
+
+def read_index(folder: Path, root: Path, name: str) -> DatasetIndex:
+    """The index artifact in `folder`, with images under `root`, as the dataset of that name."""
     import pyarrow.parquet as pq
 
-    description = json.loads((folder / "dataset.json").read_text())
+    class_names = read_summary(folder)["class_names"]
     rows = pq.read_table(
         folder / "items.parquet", columns=["path", "label", "class_name", "split"]
     ).to_pylist()
     items = tuple(Item(**row) for row in rows)
-    return DatasetIndex(description["name"], root, items, tuple(description["class_names"]))
+    return DatasetIndex(name, root, items, tuple(class_names))
 
 
 def _image_hash(index: DatasetIndex, item: Item) -> str:

@@ -7,13 +7,14 @@ from atlas_core.stages.image_features import DecodingLog, decoding_workers, view
 from atlas_core.stages.index import read_index
 from atlas_core.stages.items_table import write_items
 from atlas_core.stages.pixel_reader import PIXELS_FOLDER
-from atlas_core.stages.runtime import chosen_items, dataset_root
+from atlas_core.stages.runtime import chosen_items, dataset_name, dataset_root
 from atlas_core.stages.stage import Stage, StageContext
 
 
 def _run(context: StageContext) -> None:
     root = dataset_root(context)
-    items = chosen_items(read_index(context.inputs["index"], root), context.config)
+    index = read_index(context.inputs["index"], root, dataset_name(context))
+    items = chosen_items(index, context.config)
     table = extract_pixels(
         root,
         [item.path for item in items],

@@ -19,6 +19,11 @@ def dataset_root(context: StageContext) -> Path:
     return DatasetSpec(**context.runtime["spec"]).path(context.placement.data_path)
 
 
+def dataset_name(context: StageContext) -> str:
+    """What the study calls the dataset."""
+    return str(context.runtime["spec"]["name"])
+
+
 def backbone_config(context: StageContext) -> BackboneConfig:
     """The study's backbone on this machine's device."""
     return BackboneConfig(**{**context.runtime["backbone"], "device": context.placement.device})

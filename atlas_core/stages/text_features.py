@@ -13,14 +13,14 @@ from atlas_core.backbone.load import load_backbone
 from atlas_core.datasets.items import prompt_name, select_class_names
 from atlas_core.methods.sentences import read_sentences
 from atlas_core.stages.index import read_index
-from atlas_core.stages.runtime import backbone_config, dataset_root, subset_labels
+from atlas_core.stages.runtime import backbone_config, dataset_name, dataset_root, subset_labels
 from atlas_core.stages.stage import Stage, StageContext
 from atlas_core.stages.tensors import TextFeatures, write_text_features
 
 
 def _run(context: StageContext) -> None:
     config = context.config
-    index = read_index(context.inputs["index"], dataset_root(context))
+    index = read_index(context.inputs["index"], dataset_root(context), dataset_name(context))
     labels = subset_labels(len(index.class_names), config["subset"])
     names = tuple(prompt_name(name) for name in select_class_names(index, labels))
     clip = load_backbone(backbone_config(context))

@@ -157,7 +157,8 @@ def write_birds(folder: Path) -> None:
     [
         ("birds", "birds"),
         ("my birds' photos", "my_birds__photos"),
-        ("птицы", "own_data"),
+        ("птицы", "птицы"),
+        ("…", "own_data"),
         (".hidden", "hidden"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.items import SPLITS, DatasetIndex, Item, prompt_name
+from atlas_core.datasets.items import SPLITS, DatasetIndex, Item, differing_counts, prompt_name
 from atlas_core.datasets.paths import check_relative, missing_files
 from atlas_core.errors import AtlasError
 from atlas_core.registry import Registry
@@ -104,14 +104,10 @@ def _check_present(spec: DatasetSpec, folder: Path, listing: Listing) -> None:
 
 
 def count_differences(spec: DatasetSpec, listing: Listing) -> tuple[str, ...]:
-    """Where the numbers of images and classes are not the published ones ("test: 7499 here, 7500 published")."""
+    """Where the numbers of images and classes are not the published ones."""
     found: dict[str, int] = {split: sum(i.split == split for i in listing.items) for split in SPLITS}
     found["classes"] = len(listing.class_names)
-    return tuple(
-        f"{name}: {found[name]} here, {expected} published"
-        for name, expected in spec.counts.items()
-        if found.get(name, expected) != expected
-    )
+    return differing_counts(spec.counts, found)
 
 
 def distinct_names(spec: DatasetSpec, titles: Mapping[Any, str]) -> None:

@@ -20,9 +20,9 @@ from atlas_core.errors import AtlasError
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.placement import Placement
 from atlas_core.plan.execution import Observer, run_study
+from atlas_core.plan.notes import study_notes
 from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.session import JobGroup, StudySession
-from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.results.database import connect
 from atlas_core.results.rendering import table_records
@@ -150,7 +150,7 @@ class LoggingObserver:
 
     def begin(self, session: StudySession) -> None:
         self._log = get_run_logger()
-        for line in short_trainings(session.graph):
+        for line in study_notes(session.graph, session.states(), session.placement):
             self._log.warning(line)
         runs = len(session.graph.of_stage("tune"))
         self._left = len(session.graph.nodes)

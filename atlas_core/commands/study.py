@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from atlas_core.commands.options import (
@@ -33,10 +34,10 @@ from atlas_core.plan.build import build_graph
 from atlas_core.plan.estimate import Costs, seconds_to_go
 from atlas_core.plan.execution import run_study
 from atlas_core.plan.explain import Explanation, explain, find_node, readable_difference, when
+from atlas_core.plan.notes import study_notes
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import Resolver
 from atlas_core.plan.run_log import logged_to
-from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.registry import unknown_name
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store
@@ -131,8 +132,8 @@ def plan(
         out.print(
             f"  {len(runs)} runs, {cached} of them cached; {len(waiting)} of {len(graph.nodes)} artifacts to make"
         )
-        for line in short_trainings(graph):
-            out.print(f"  [yellow]note[/yellow] {line}", soft_wrap=True)
+        for line in study_notes(graph, states, placement):
+            out.print(f"  [yellow]note[/yellow] {escape(line)}", soft_wrap=True)
         if waiting:
             guess = (
                 "unknown until the first of their kind is made"

@@ -20,7 +20,6 @@ from atlas_core.errors import AtlasError
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.placement import Placement
 from atlas_core.plan.execution import Observer, run_study
-from atlas_core.plan.notes import study_notes
 from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.session import JobGroup, StudySession
 from atlas_core.plan.workers import JobFailure, Outcome
@@ -150,7 +149,7 @@ class LoggingObserver:
 
     def begin(self, session: StudySession) -> None:
         self._log = get_run_logger()
-        for line in study_notes(session.graph, session.states(), session.placement):
+        for line in session.notes():
             self._log.warning(line)
         runs = len(session.graph.of_stage("tune"))
         self._left = len(session.graph.nodes)

@@ -10,7 +10,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from atlas_core.plan.estimate import Costs, seconds_to_go
-from atlas_core.plan.notes import study_notes
 from atlas_core.plan.session import JobGroup, StudySession
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.stages.stage import STAGE_ORDER
@@ -43,7 +42,7 @@ class ConsoleObserver:
         self._nodes = session.graph.nodes
         title = f"{session.study.name}: {self._total['tune']} runs, {len(self._nodes)} artifacts"
         self.console.print(f"[bold]{title}[/bold] → {session.resolver.store.root}", soft_wrap=True)
-        for line in study_notes(session.graph, session.states(), session.placement):
+        for line in session.notes():
             self.console.print(f"[yellow]note[/yellow] {escape(line)}", soft_wrap=True)
         if self.console.is_terminal:
             columns = (SpinnerColumn(), BarColumn(24), TextColumn("{task.description}"), TimeElapsedColumn())

@@ -31,9 +31,11 @@ from atlas_core.config import StudyConfig
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
+from atlas_core.plan.conflicts import conflicts
 from atlas_core.plan.estimate import Costs, seconds_to_go
 from atlas_core.plan.execution import run_study
 from atlas_core.plan.explain import Explanation, explain, find_node, readable_difference, when
+from atlas_core.plan.known_datasets import known_datasets
 from atlas_core.plan.notes import study_notes
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import Resolver
@@ -116,8 +118,12 @@ def plan(
     store: StoreOption = None,
     data_root: DataOption = None,
 ) -> None:
-    """Say what a study would do: runs, what is cached, and an estimate of time and disk."""
+    """Say what a study would do: runs, what is cached, and an estimate of time and disk.
+
+    The exit status is 1 when something in it cannot work.
+    """
     placement = placement_from(home, store, data_root, workers)
+    refused: list[str] = []
     costs = Costs.from_manifests(Store(placement.store_path).manifests())
     for each in studies_from(study, preset, assignments):
         graph = build_graph(each, placement)
@@ -132,7 +138,12 @@ def plan(
         out.print(
             f"  {len(runs)} runs, {cached} of them cached; {len(waiting)} of {len(graph.nodes)} artifacts to make"
         )
-        for line in study_notes(graph, states, placement):
+        known = known_datasets(graph, states, placement)
+        found = conflicts(graph, known)
+        refused += [each.name] if found else []
+        for line in found:
+            out.print(f"  [red]conflict[/red] {escape(line)}", soft_wrap=True)
+        for line in study_notes(graph, states, known, placement):
             out.print(f"  [yellow]note[/yellow] {escape(line)}", soft_wrap=True)
         if waiting:
             guess = (
@@ -143,6 +154,8 @@ def plan(
             out.print(f"  about {guess} on {placement.workers} workers, {size / 1e6:.1f} MB on disk")
             if unknown and seconds is not None:
                 out.print(f"  never measured on this store, counted like the others: {', '.join(unknown)}")
+    if refused:
+        raise typer.Exit(1)
 
 
 def why(

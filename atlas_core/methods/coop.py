@@ -9,7 +9,7 @@ from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.text import build_layout, encode_prompts
 from atlas_core.errors import AtlasError
 from atlas_core.methods.base import Encoder, PromptMethod
-from atlas_core.methods.prompts import context_tokens, placeholder, prompt_tokens, random_context, words
+from atlas_core.methods.prompts import context_tokens, prompt_tokens, random_context, words
 from atlas_core.methods.traits.base import Classes, MethodOptions
 from atlas_core.methods.traits.coop import CoOpOptions, CoOpTraits
 
@@ -50,15 +50,10 @@ class CoOp(CoOpTraits, PromptMethod):
             shape = (len(self.classes), *shape)
         return random_context(shape, generator)
 
-    def prompt_prefix(self) -> str:
-        """The text in front of the name whose first M tokens the context replaces."""
-        return " ".join(words(self.options.ctx_init)) or placeholder(self.options.n_ctx)
-
     def _place_tokens(self) -> None:
         n_ctx = self.ctx.shape[-2]
-        tokens = prompt_tokens(
-            self.clip, self.classes.names, self.prompt_prefix(), n_ctx, self.options.position
-        )
+        prefix = self.prompt_prefix(self.options, self.classes)
+        tokens = prompt_tokens(self.clip, self.classes.names, prefix, n_ctx, self.options.position)
         # A shared context in front of the name is the same for every class, so the tower encodes it once.
         self.shares_prefix = self.options.position == "end" and not self.options.class_specific
         n_prefix = 1 + n_ctx if self.shares_prefix else 1

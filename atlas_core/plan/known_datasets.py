@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atlas_core.datasets.catalogue import DatasetSpec
+from atlas_core.datasets.items import prompt_name
 from atlas_core.datasets.readers import read_dataset
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
@@ -25,6 +26,10 @@ class KnownDataset:
     class_names: tuple[str, ...]
     train_images: tuple[int, ...]
 
+    def names(self, subset: str) -> list[str]:
+        """Names of those classes as they stand in a prompt."""
+        return [prompt_name(self.class_names[label]) for label in self.labels(subset)]
+
     def labels(self, subset: str) -> tuple[int, ...]:
         """Labels of the base, the new or all classes."""
         chosen = subset_labels(len(self.class_names), subset)
@@ -32,13 +37,22 @@ class KnownDataset:
 
 
 def known_datasets(
-    graph: Graph, states: Mapping[str, NodeState], placement: Placement
+    graph: Graph,
+    states: Mapping[str, NodeState],
+    placement: Placement,
+    before: Mapping[str, KnownDataset] | None = None,
 ) -> dict[str, KnownDataset]:
-    """By their names in the study. One that is not here, or cannot be read, is not known yet."""
+    """By their names in the study. One that is not here, or cannot be read, is not known yet.
+
+    Args:
+        before: What was known before; it is not read again.
+    """
     store = Store(placement.store_path)
-    known = {}
+    known = dict(before or {})
     for node in graph.of_stage("index"):
         name = node.runtime["spec"]["name"]
+        if name in known:
+            continue
         manifest = states[node.name].manifest
         if manifest is not None:
             found = read_summary(store.path("index", manifest.key))

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from atlas_core.placement import Placement
 from atlas_core.plan.build import Graph
 from atlas_core.plan.degenerate_settings import degenerate_settings
-from atlas_core.plan.known_datasets import known_datasets
+from atlas_core.plan.known_datasets import KnownDataset
 from atlas_core.plan.resolve import NodeState
 from atlas_core.plan.short_trainings import short_trainings
 from atlas_core.store import Store
 
 
-def study_notes(graph: Graph, states: Mapping[str, NodeState], placement: Placement) -> list[str]:
+def study_notes(
+    graph: Graph, states: Mapping[str, NodeState], known: Mapping[str, KnownDataset], placement: Placement
+) -> list[str]:
     """A line for each thing that is allowed and seldom meant."""
-    known = known_datasets(graph, states, placement)
     store = Store(placement.store_path)
     return [*short_trainings(graph), *degenerate_settings(graph, states, known, store)]

@@ -10,7 +10,9 @@ from atlas_core.errors import AtlasError
 from atlas_core.hashing import sha256_of
 from atlas_core.placement import Placement
 from atlas_core.plan.build import Graph, build_graph
+from atlas_core.plan.conflicts import ConflictWatch
 from atlas_core.plan.node import Node
+from atlas_core.plan.notes import study_notes
 from atlas_core.plan.resolve import NodeState, Resolver
 from atlas_core.plan.stacks import stack_names
 from atlas_core.plan.workers import JobFailure, Outcome, units
@@ -63,19 +65,29 @@ class StudySession:
     def __post_init__(self) -> None:
         self.graph = build_graph(self.study, self.placement)
         self.resolver = Resolver(self.graph, Store(self.placement.store_path))
+        self._watch = ConflictWatch(self.graph, self.placement)
         self._stacks = stack_names(self.graph.nodes) if self.placement.stack != 1 else {}
 
     def states(self) -> dict[str, NodeState]:
         return self.resolver.states()
 
+    def notes(self) -> list[str]:
+        """What the study's user should know, a line each."""
+        states = self.states()
+        return study_notes(self.graph, states, self._watch.known(states), self.placement)
+
     def waves(self) -> Iterator[list[JobGroup]]:
         """Groups that can run now, again and again until the study is fresh or nothing more can be made.
 
         Every node appears once: in a cached group when it was fresh at the start of its wave, else in one to run.
+
+        Raises:
+            AtlasError: Something in the study cannot work, known before the first wave or once a dataset is there.
         """
         offered: set[str] = set()
         while True:
             states = self.states()
+            self._watch.refuse(states)
             known = offered | {failure.name for failure in self.failures}
             resolved = [
                 node

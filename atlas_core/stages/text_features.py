@@ -32,8 +32,9 @@ def _run(context: StageContext) -> None:
 def _prompts(context: StageContext, clip: FrozenClip, names: tuple[str, ...]) -> list[list[str]]:
     """One prompt a class for each template, or for each sentence of a file."""
     if "sentences_file" in context.runtime:
-        return [list(row) for row in read_sentences(Path(context.runtime["sentences_file"]), names)]
-    prompts = [[template.format(name) for name in names] for template in context.config["templates"]]
+        prompts = [list(row) for row in read_sentences(Path(context.runtime["sentences_file"]), names)]
+    else:
+        prompts = [[template.format(name) for name in names] for template in context.config["templates"]]
     for each in prompts:
         clip.check_length(each)
     return prompts

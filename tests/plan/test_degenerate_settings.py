@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from atlas_core.plan.build import build_graph
+from atlas_core.plan.known_datasets import known_datasets
 from atlas_core.plan.notes import study_notes
 from atlas_core.plan.resolve import Resolver
 from atlas_core.results.current import open_results
@@ -26,7 +27,7 @@ def world(tmp_path: Path) -> TinyWorld:
 def notes(world: TinyWorld, **fields: Any) -> list[str]:
     graph = build_graph(world.study(**fields), world.placement)
     states = Resolver(graph, Store(world.placement.store_path)).states()
-    return study_notes(graph, states, world.placement)
+    return study_notes(graph, states, known_datasets(graph, states, world.placement), world.placement)
 
 
 def ask(world: TinyWorld, sql: str) -> list[dict[str, Any]]:

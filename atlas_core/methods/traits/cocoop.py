@@ -7,7 +7,14 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from atlas_core.methods.traits.base import MethodOptions, MethodTraits
+from atlas_core.methods.traits.base import (
+    Classes,
+    MethodOptions,
+    MethodTraits,
+    Requirements,
+    placeholder,
+    words,
+)
 
 
 class CoCoOpOptions(MethodOptions):
@@ -34,3 +41,8 @@ class CoCoOpTraits(MethodTraits):
 
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[CoCoOpOptions]] = CoCoOpOptions
+
+    @classmethod
+    def requirements(cls, options: MethodOptions, classes: Classes) -> Requirements:
+        assert isinstance(options, CoCoOpOptions)
+        return Requirements(prompt=f"{' '.join(words(options.ctx_init)) or placeholder(options.n_ctx)} {{}}.")

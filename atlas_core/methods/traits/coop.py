@@ -7,7 +7,15 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from atlas_core.methods.traits.base import MethodOptions, MethodTraits, Position
+from atlas_core.methods.traits.base import (
+    Classes,
+    MethodOptions,
+    MethodTraits,
+    Position,
+    Requirements,
+    placeholder,
+    words,
+)
 
 
 class CoOpOptions(MethodOptions):
@@ -34,3 +42,14 @@ class CoOpTraits(MethodTraits):
     stackable = True
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[CoOpOptions]] = CoOpOptions
+
+    @classmethod
+    def prompt_prefix(cls, options: CoOpOptions, classes: Classes) -> str:
+        """The text in front of the name whose first M tokens the context replaces."""
+        return " ".join(words(options.ctx_init)) or placeholder(options.n_ctx)
+
+    @classmethod
+    def requirements(cls, options: MethodOptions, classes: Classes) -> Requirements:
+        assert isinstance(options, CoOpOptions)
+        prompt = f"{cls.prompt_prefix(options, classes)} {{}}."
+        return Requirements(own_classes=options.class_specific, prompt=prompt)

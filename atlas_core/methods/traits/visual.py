@@ -6,7 +6,14 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from atlas_core.methods.traits.base import MethodOptions, MethodTraits
+from atlas_core.methods.traits.base import (
+    Classes,
+    MethodOptions,
+    MethodTraits,
+    Requirements,
+    placeholder,
+    words,
+)
 
 
 class VisualOptions(MethodOptions):
@@ -26,3 +33,17 @@ class VisualTraits(MethodTraits):
 
     image_input = "pixels"
     Options: ClassVar[type[VisualOptions]] = VisualOptions
+
+    @classmethod
+    def requirements(cls, options: MethodOptions, classes: Classes) -> Requirements:
+        return Requirements(vision_transformer=True)
+
+
+def deep_text_requirements(ctx_init: str, n_ctx: int) -> Requirements:
+    """Those of a method with prompts in both towers, which start from the first `n_ctx` tokens of `ctx_init`."""
+    initial = " ".join(words(ctx_init))
+    return Requirements(
+        vision_transformer=True,
+        prompt=f"{initial or placeholder(n_ctx)} {{}}.",
+        initial=(initial, n_ctx if initial else 0),
+    )

@@ -2,7 +2,7 @@
 
     python -m flows.overhead [--tasks 200]
 
-Prints milliseconds by the clock for a task run with its cache key, its persisted result and its state, and what that
+Prints milliseconds by the clock for a task run with its state, and what that
 comes to for a training at several sizes of a job group.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from types import SimpleNamespace
 
 from prefect import flow
 from prefect.utilities.annotations import quote
 
-from atlas_core.placement import Placement
-from atlas_core.plan.session import MAX_GROUP, JobGroup
-from tasks.tune import tune
+from atlas_core.plan.groups import MAX_GROUP, Group
+from tasks.stages import tune
 
 
 def main() -> None:
@@ -34,9 +34,10 @@ def main() -> None:
 @flow(name="overhead")
 def _submit_empty_groups(tasks: int) -> float:
     """Seconds for task runs over groups of no jobs, from the first submission to the last result."""
-    groups = [JobGroup(f"empty-{time.time()}", str(number), (), cached=False) for number in range(tasks)]
+    session = SimpleNamespace(scheduler=SimpleNamespace(make=list, ends={}, states={}))
+    groups = [Group("tune", str(number), (), ()) for number in range(tasks)]
     started = time.perf_counter()
-    for future in [tune.submit(quote(group), quote(Placement(workers=0)), quote(print)) for group in groups]:
+    for future in [tune.submit(quote(group), quote(session)) for group in groups]:
         future.wait()
     return time.perf_counter() - started
 

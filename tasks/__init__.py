@@ -1,1 +1,1 @@
-"""Prefect tasks: one a stage, each a thin cover over a group of jobs."""
+"""Prefect tasks, one for each stage: a task makes a group of the stage's artifacts."""

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 
 from atlas_core.config import StudyConfig
 from atlas_core.placement import Placement
-from atlas_core.plan.execution import SilentObserver, run_study
+from atlas_core.plan.observers import SilentObserver
+from atlas_core.plan.session import run_study
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.presets import validate_study
 from tests.small_clip import small_config, small_open_clip

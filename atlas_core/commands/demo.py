@@ -11,8 +11,8 @@ from rich.console import Console
 
 from atlas_core.commands.options import HomeOption, LogFileOption, WorkersOption, placement_from
 from atlas_core.commands.progress import ConsoleObserver
-from atlas_core.plan.execution import run_study
 from atlas_core.plan.run_log import logged_to
+from atlas_core.plan.session import run_study
 from atlas_core.presets import load_study
 from atlas_core.results.current import open_results
 from atlas_core.results.rendering import table

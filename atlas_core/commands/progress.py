@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from threading import Lock
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from atlas_core.manifest import Manifest
 from atlas_core.plan.estimate import Costs, seconds_to_go
-from atlas_core.plan.session import JobGroup, StudySession
+from atlas_core.plan.node import Node
+from atlas_core.plan.session import StudySession
 from atlas_core.plan.workers import JobFailure, Outcome
-from atlas_core.stages.stage import STAGE_ORDER
+from atlas_core.stages.stage import STAGE_ORDER, Job
 
 # A terminal gets a moving bar; a log file gets a line now and then.
 _LOG_EVERY_SECONDS = 15.0
+_GUESS_EVERY_SECONDS = 1.0
 
 
 class ConsoleObserver:
@@ -24,10 +26,10 @@ class ConsoleObserver:
     def __init__(self, console: Console, *, workers: int) -> None:
         self.console = console
         self.workers = max(1, workers)
-        self._lock = Lock()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        self._last_line = 0.0
+        self._last_line = self._guessed_at = 0.0
+        self._guess = ""
 
     def begin(self, session: StudySession) -> None:
         self._started = time.monotonic()
@@ -50,27 +52,25 @@ class ConsoleObserver:
             self._task = self._progress.add_task("", total=len(self._nodes))
             self._progress.start()
 
-    def queued(self, group: JobGroup) -> None:
+    def queued(self, job: Job) -> None:
         """Nothing to show: it counts among those left."""
 
-    def cached(self, group: JobGroup) -> None:
-        with self._lock:
-            self._cached[group.stage] += len(group.jobs)
-            self._ended |= {job.name for job in group.jobs}
-            self._show()
+    def cached(self, node: Node, manifest: Manifest) -> None:
+        self._cached[node.stage] += 1
+        self._ended.add(node.name)
+        self._show()
 
     def done(self, outcome: Outcome) -> None:
-        with self._lock:
-            self._ended.add(outcome.name)
-            if isinstance(outcome, JobFailure):
-                self._failed += 1
-                self.console.print(f"[red]failed[/red] {outcome.name}: {outcome.message}", soft_wrap=True)
-            else:
-                counts = self._cached if outcome.cached else self._made
-                counts[self._stage_of[outcome.name]] += 1
-                if not outcome.cached:
-                    self._known_costs().add(outcome.name, outcome.wall_seconds)
-            self._show()
+        self._ended.add(outcome.name)
+        if isinstance(outcome, JobFailure):
+            self._failed += 1
+            self.console.print(f"[red]failed[/red] {outcome.name}: {outcome.message}", soft_wrap=True)
+        else:
+            counts = self._cached if outcome.cached else self._made
+            counts[self._stage_of[outcome.name]] += 1
+            if not outcome.cached:
+                self._known_costs().add(outcome.name, outcome.wall_seconds)
+        self._show()
 
     def end(self, session: StudySession) -> None:
         if self._progress is not None:
@@ -108,11 +108,13 @@ class ConsoleObserver:
         return self._costs
 
     def _to_go(self) -> str:
-        if not sum(self._made.values()):
-            return ""
-        waiting = [node for node in self._nodes if node.name not in self._ended]
-        seconds = seconds_to_go(waiting, self._known_costs(), self.workers)
-        return "" if seconds is None else f" · {readable_seconds(seconds)} to go"
+        """The time to go, found anew once a second: a study may have thousands of nodes."""
+        if sum(self._made.values()) and time.monotonic() - self._guessed_at > _GUESS_EVERY_SECONDS:
+            self._guessed_at = time.monotonic()
+            waiting = [node for node in self._nodes if node.name not in self._ended]
+            seconds = seconds_to_go(waiting, self._known_costs(), self.workers)
+            self._guess = "" if seconds is None else f" · {readable_seconds(seconds)} to go"
+        return self._guess
 
 
 def readable_seconds(seconds: float) -> str:

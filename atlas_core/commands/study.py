@@ -33,13 +33,13 @@ from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.conflicts import conflicts
 from atlas_core.plan.estimate import Costs, seconds_to_go
-from atlas_core.plan.execution import run_study
 from atlas_core.plan.explain import Explanation, explain, find_node, readable_difference, when
 from atlas_core.plan.known_datasets import known_datasets
 from atlas_core.plan.notes import study_notes
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import Resolver
 from atlas_core.plan.run_log import logged_to
+from atlas_core.plan.session import run_study
 from atlas_core.registry import unknown_name
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store

@@ -27,42 +27,68 @@ from atlas_core.placement import Placement
 from atlas_core.plan.build import Graph
 from atlas_core.plan.known_datasets import KnownDataset, known_datasets
 from atlas_core.plan.node import Node
-from atlas_core.plan.resolve import NodeState
+from atlas_core.plan.resolve import NodeState, Resolver
 
 # Inputs of a supervision that the graph makes.
 _MADE = frozenset({"csl", "isl", "teacher"})
 _SHOWN = 8
+# Stages that look at a dataset's images or class names for the first time after its index.
+_FROM_INDEX = frozenset({"text_features", "image_features", "pixels"})
 
 
 class ConflictWatch:
-    """Refuses a study's conflicts at its start, and again as the classes of fetched datasets become known."""
+    """Refuses a study's conflicts before its first job, and a dataset's as soon as that was fetched.
 
-    def __init__(self, graph: Graph, placement: Placement) -> None:
-        self._graph, self._placement = graph, placement
-        self._known: dict[str, KnownDataset] = {}
-        self._checked = -1
+    Attributes:
+        known: What is known of the datasets by now; each is read once.
+    """
 
-    def known(self, states: Mapping[str, NodeState]) -> dict[str, KnownDataset]:
-        """What is known of the datasets by now; each is read once."""
-        self._known = known_datasets(self._graph, states, self._placement, self._known)
-        return self._known
+    def __init__(self, graph: Graph, resolver: Resolver, placement: Placement) -> None:
+        self._graph, self._resolver, self._placement = graph, resolver, placement
+        self._late: dict[str, list[str]] = {}
+        self.known: dict[str, KnownDataset] = {}
 
-    def refuse(self, states: Mapping[str, NodeState]) -> None:
+    def refuse(self) -> None:
         """Refuse a study that cannot end well.
 
         Raises:
-            AtlasError: Names everything that cannot work together.
+            AtlasError: Names everything that is known not to work together.
         """
-        known = self.known(states)
-        if self._checked == len(known):
+        self.known = known_datasets(self._graph, self._index_states(), self._placement)
+        self._raise(conflicts(self._graph, self.known), f"study {self._graph.study.name}")
+
+    def check(self, node: Node, states: Mapping[str, NodeState]) -> None:
+        """Refuse to encode a dataset that was not there when the study began, if what is asked of it cannot work.
+
+        Raises:
+            AtlasError: Names the conflicts with its classes.
+        """
+        if states[node.name].manifest is not None or node.stage not in _FROM_INDEX:
             return
-        self._checked = len(known)
-        found = conflicts(self._graph, known)
+        name = node.runtime["spec"]["name"]
+        if name not in self.known:
+            before = set(conflicts(self._graph, self.known))
+            index = node.inputs["index"].name
+            self.known = known_datasets(self._graph, {index: states[index]}, self._placement, self.known)
+            self._late[name] = [each for each in conflicts(self._graph, self.known) if each not in before]
+        self._raise(self._late.get(name, []), f"dataset {name} in study {self._graph.study.name}")
+
+    def _index_states(self) -> dict[str, NodeState]:
+        states: dict[str, NodeState] = {}
+        for node in self._graph.nodes:
+            if node.stage in ("fetch", "index"):
+                try:
+                    states[node.name] = self._resolver.look_up(node, states)
+                except AtlasError:  # said by the job
+                    states[node.name] = NodeState("missing", None, None)
+        return states
+
+    def _raise(self, found: list[str], what: str) -> None:
         if found:
             more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             raise AtlasError(
-                f"study {self._graph.study.name} cannot work: {'; '.join(found[:_SHOWN])}{more}",
-                fix="leave one of the two out, or change the option named; what was finished is kept",
+                f"{what} cannot work: {'; '.join(found[:_SHOWN])}{more}",
+                fix="leave one of the two out, or change the option named",
             )
 
 

@@ -10,23 +10,21 @@ import atexit
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from threading import Lock
-from typing import Any
 
 import dask
-import torch
-from distributed import Client, LocalCluster, get_worker
+from distributed import Client, LocalCluster, get_worker, secede
 
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan.devices import see_one_gpu, shared_gpus
-from atlas_core.plan.workers import JobFailure, Outcome, attempt, units
+from atlas_core.plan.workers import Outcome, attempt, attempt_here
 from atlas_core.stages.stage import Job
 
 LOCAL = "local"
@@ -35,102 +33,81 @@ PATIENCE = 60.0
 _POLL = 2.0
 
 
-def outcomes_on_cluster(
-    jobs: Sequence[Job], placement: Placement, patience: float = PATIENCE
-) -> Iterator[tuple[int, Outcome]]:
-    """Run independent jobs on the placement's cluster.
+class DaskLane:
+    """Units that the workers of the placement's cluster take.
 
     A job whose worker dies is given to another worker, until Dask holds the job itself to blame (the setting
     `distributed.scheduler.allowed-failures`).
 
     Args:
+        at_once: For jobs that only wait for the network: so many at a time, and none takes a worker's place. None is
+            one unit for each worker thread that the cluster has.
         patience: Seconds without a worker or a scheduler after which the jobs that are left count as failed.
-
-    Yields:
-        Position in `jobs` and outcome, as they end.
-
-    Raises:
-        AtlasError: No cluster can be reached, or its workers have another store or other code.
     """
-    if not jobs:
-        return
-    client = connect(placement, patience)
-    sent = _absolute(placement)
-    gpus = shared_gpus(placement.device) if placement.dask == LOCAL else ()
-    finished: SimpleQueue[int] = SimpleQueue()
-    futures = []
-    together = units(jobs)
-    for number, unit in enumerate(together):
-        members = [jobs[position] for position in unit]
-        future = client.submit(_attempt_on_worker, members, sent, gpus, pure=False)
-        future.add_done_callback(lambda _, number=number: finished.put(number))
-        futures.append(future)
-    waiting = set(range(len(together)))
-    watch = _Watch(client, patience)
-    try:
-        while waiting and not watch.deserted:
-            try:
-                number = finished.get(timeout=_POLL)
-            except Empty:
-                watch.look()
-                continue
-            outcomes = _outcomes([jobs[position] for position in together[number]], futures[number])
-            if outcomes is None:
-                finished.put(number)  # asked again: Dask tells only once that a job ended
-                watch.look()
-                continue
-            waiting.discard(number)
-            yield from zip(together[number], outcomes, strict=True)
-        for position in (each for number in sorted(waiting) for each in together[number]):
-            message = f"the Dask cluster had no worker for {patience:.0f} seconds"
-            yield position, JobFailure(jobs[position].name, message, "")
-    finally:
-        for number in waiting:
-            with suppress(Exception):  # the cluster may be gone
-                futures[number].cancel()
 
+    def __init__(self, placement: Placement, at_once: int | None = None, patience: float = PATIENCE) -> None:
+        self._placement, self._at_once, self._patience = placement, at_once, patience
+        self._gpus = shared_gpus(placement.device) if placement.dask == LOCAL else ()
+        self._client: Client | None = None
+        self._last_seen = self._looked = time.monotonic()
+        self._threads = 1
 
-class _Watch:
-    """Looks from time to time whether a cluster has workers; without any, Dask itself would wait for ever."""
+    @property
+    def slots(self) -> int:
+        if self._at_once is not None:
+            return self._at_once
+        if self._client is not None and time.monotonic() - self._looked > _POLL:
+            self._look()  # a cluster may grow and shrink while a study runs
+        return self._threads
 
-    def __init__(self, client: Client, patience: float) -> None:
-        self._client, self._patience = client, patience
-        self._last_seen = time.monotonic()
-        self.deserted = False
+    def submit(self, jobs: Sequence[Job], placement: Placement) -> Future[list[Outcome]]:
+        """Hand over jobs.
 
-    def look(self) -> None:
+        Raises:
+            AtlasError: No cluster can be reached, or its workers have another store or other code.
+        """
+        if self._client is None:
+            self._client = connect(self._placement, self._patience)
+            self._look()
+        executor = self._client.get_executor(pure=False)
+        aside = self._at_once is not None
+        future: Future[list[Outcome]] = executor.submit(
+            _attempt_on_worker, list(jobs), _absolute(placement), self._gpus, aside
+        )
+        return future
+
+    def explain(self, error: Exception) -> tuple[str, bool]:
+        return f"its Dask worker was lost or the cluster closed ({type(error).__name__}: {error})", False
+
+    def deserted(self) -> str | None:
+        self._look()
+        if time.monotonic() - self._last_seen <= self._patience:
+            return None
+        return f"the Dask cluster had no worker for {self._patience:.0f} seconds"
+
+    def _look(self) -> None:
+        """See how many workers there are; without any, Dask itself would wait for ever."""
+        assert self._client is not None
+        self._looked = time.monotonic()
         try:
-            present = len(self._client.nthreads()) > 0
+            threads = sum(self._client.nthreads().values())
         except Exception:  # whatever a lost connection raises
-            present = False
-        if present:
-            self._last_seen = time.monotonic()
-        self.deserted = time.monotonic() - self._last_seen > self._patience
+            threads = 0
+        if threads:
+            self._last_seen = self._looked
+        self._threads = max(1, threads)
 
 
-def _outcomes(jobs: Sequence[Job], future: Any) -> list[Outcome] | None:
-    """What jobs that ended together answer; None where the answer was lost with its worker before it was fetched.
-
-    Dask then runs them again, which finds their artifacts in the store.
-    """
-    try:
-        outcomes: list[Outcome] = future.result(timeout=_POLL)
-        return outcomes
-    except TimeoutError:
-        return None
-    except Exception as error:
-        message = f"its Dask worker was lost or the cluster closed ({type(error).__name__}: {error})"
-        return [JobFailure(job.name, message, "") for job in jobs]
-
-
-def _attempt_on_worker(jobs: Sequence[Job], placement: Placement, gpus: tuple[str, ...]) -> list[Outcome]:
+def _attempt_on_worker(
+    jobs: Sequence[Job], placement: Placement, gpus: tuple[str, ...], aside: bool
+) -> list[Outcome]:
+    if aside:
+        secede()  # from here on another job may have this worker's place
+        return attempt(jobs, placement)
     if gpus:
         # A local cluster's workers are numbered, and one that is started again keeps its number: no GPU is lost.
         see_one_gpu(gpus, int(get_worker().name))
-    torch.set_num_threads(
-        placement.threads
-    )  # holds for the calling thread, and Dask runs tasks in one of its own
-    return attempt(jobs, placement)
+    return attempt_here(jobs, placement)  # Dask runs tasks in threads of its own, and torch counts by thread
 
 
 def _absolute(placement: Placement) -> Placement:

@@ -59,7 +59,7 @@ def _at_chance(graph: Graph, states: Mapping[str, NodeState], store: Store) -> I
     import pyarrow.parquet as pq  # planning a study that was never run does without it
 
     for node in graph.of_stage("evaluate"):
-        manifest = states[node.name].manifest
+        manifest = states[node.name].manifest if node.name in states else None
         if manifest is None or node.inputs["run"].config["method"] != "zero_shot":
             continue
         metrics = pq.read_table(store.path("evaluate", manifest.key) / "metrics.parquet").to_pylist()[0]

@@ -20,6 +20,15 @@ def shared_gpus(device: str) -> tuple[str, ...]:
     return gpus_to_share(device, torch.cuda.device_count(), os.environ.get(VISIBLE))
 
 
+def gpu_count(device: str) -> int:
+    """GPUs that a placement's device stands for; asks torch only where there may be some."""
+    if device == "cpu" or (device == "auto" and not may_have_gpus()):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def may_have_gpus() -> bool:
     """Whether a driver of a GPU is loaded; always where it cannot be told without asking torch."""
     return sys.platform != "linux" or any(os.path.exists(node) for node in GPU_NODES)

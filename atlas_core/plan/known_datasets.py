@@ -45,13 +45,14 @@ def known_datasets(
     """By their names in the study. One that is not here, or cannot be read, is not known yet.
 
     Args:
+        states: At least of the indexes that are asked about.
         before: What was known before; it is not read again.
     """
     store = Store(placement.store_path)
     known = dict(before or {})
     for node in graph.of_stage("index"):
         name = node.runtime["spec"]["name"]
-        if name in known:
+        if name in known or node.name not in states:
             continue
         manifest = states[node.name].manifest
         if manifest is not None:

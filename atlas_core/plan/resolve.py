@@ -61,6 +61,17 @@ class Resolver:
                 self._fresh[node.name] = states[node.name]
         return states
 
+    def look_up(self, node: Node, states: Mapping[str, NodeState]) -> NodeState:
+        """The state of one node, from those of its inputs."""
+        state = self._fresh.get(node.name) or self._resolve(node, states)
+        if state.status == "fresh":
+            self._fresh[node.name] = state
+        return state
+
+    def manifests(self) -> list[Manifest]:
+        """Every readable manifest of the store, read once."""
+        return [each for family in self._versions().values() for each in family]
+
     def ready_jobs(self, states: dict[str, NodeState]) -> list[Job]:
         """Jobs of nodes that are not fresh and whose inputs all are, by stage."""
         jobs = [
@@ -70,7 +81,7 @@ class Resolver:
         ]
         return sorted(jobs, key=lambda job: STAGE_ORDER.index(job.stage))
 
-    def job(self, node: Node, states: dict[str, NodeState]) -> Job:
+    def job(self, node: Node, states: Mapping[str, NodeState]) -> Job:
         """The job that makes a node whose key is known."""
         parts = states[node.name].key_parts
         assert parts is not None
@@ -82,11 +93,14 @@ class Resolver:
 
     def family(self, node: Node) -> list[Manifest]:
         """Every version of a node in the store, newest first."""
+        return self._versions().get(node.family, [])
+
+    def _versions(self) -> dict[str, list[Manifest]]:
         if self._families is None:
             self._families = _families(self.store)
-        return self._families.get(node.family, [])
+        return self._families
 
-    def _resolve(self, node: Node, states: dict[str, NodeState]) -> NodeState:
+    def _resolve(self, node: Node, states: Mapping[str, NodeState]) -> NodeState:
         waits = tuple(each.name for each in node.inputs.values() if states[each.name].status != "fresh")
         if waits:
             return NodeState(self._absent(node), None, None, waits)
@@ -121,7 +135,7 @@ class Resolver:
     def _absent(self, node: Node) -> Status:
         return "stale" if self.family(node) else "missing"
 
-    def _study_artifacts(self, aggregate: Node, states: dict[str, NodeState]) -> dict[str, Any]:
+    def _study_artifacts(self, aggregate: Node, states: Mapping[str, NodeState]) -> dict[str, Any]:
         made = [node for node in self.graph.nodes if node is not aggregate]
         keys = {node.name: _ref(states[node.name]).key for node in made}
         return {

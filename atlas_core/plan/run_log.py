@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from atlas_core.errors import AtlasError
-from atlas_core.plan.execution import Observer, Observers
-from atlas_core.plan.session import JobGroup, StudySession
+from atlas_core.manifest import Manifest
+from atlas_core.plan.node import Node
+from atlas_core.plan.observers import Observer, Observers
+from atlas_core.plan.session import StudySession
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.stages.account import Accounting, LogLine, line_of, listening
 from atlas_core.stages.stage import Job
@@ -63,7 +64,6 @@ class RunLog:
                 expected="a file in a folder that exists and may be written to",
                 fix="name another with --log-file",
             ) from error
-        self._lock = Lock()
         self._about = {"run": str(uuid.uuid4()), "study": study}
         self._jobs: dict[str, Job] = {}
         self._counts = {"made": 0, "cached": 0, "failed": 0}
@@ -79,15 +79,14 @@ class RunLog:
             event="study_started",
         )
 
-    def queued(self, group: JobGroup) -> None:
-        for job in group.jobs:
-            self._jobs[job.name] = job
-            self.write(f"queued {job.name}", event="job_queued", **_named(job))
+    def queued(self, job: Job) -> None:
+        self._jobs[job.name] = job
+        self.write(f"queued {job.name}", event="job_queued", **_named(job))
 
-    def cached(self, group: JobGroup) -> None:
-        for job in group.jobs:
-            self._ended("cached")
-            self.write(f"cached {job.name}", event="job_cached", cached=True, **_named(job))
+    def cached(self, node: Node, manifest: Manifest) -> None:
+        self._ended("cached")
+        about = {"stage": node.stage, "job": node.name, "key": manifest.key}
+        self.write(f"cached {node.name}", event="job_cached", cached=True, **about)
 
     def done(self, outcome: Outcome) -> None:
         job, account = self._jobs.get(outcome.name), outcome.account
@@ -119,9 +118,8 @@ class RunLog:
         )
 
     def _ended(self, how: str) -> None:
-        with self._lock:
-            self._counts[how] += 1
-            self._left -= 1
+        self._counts[how] += 1
+        self._left -= 1
 
     # --- lines -----------------------------------------------------------------------------------------
 

@@ -18,17 +18,25 @@ def stack_family(config: Mapping[str, Any]) -> str:
     return sha256_of(common)[:16]
 
 
+def depths_of(nodes: Iterable[Node]) -> dict[str, int]:
+    """Nodes on the longest way to each node from one without inputs, itself counted, by name."""
+    depths: dict[str, int] = {}
+    for node in nodes:  # inputs come before what uses them
+        depths[node.name] = 1 + max((depths[each.name] for each in node.inputs.values()), default=0)
+    return depths
+
+
 def stack_names(nodes: Iterable[Node]) -> dict[str, str]:
     """The stack of each training that may be in one, by the node's name.
 
     Members have the same depth in the graph, so none waits for another's inputs; and what is in the store already
     plays no part, so a study that was interrupted goes on in the same stacks.
     """
-    depths: dict[str, int] = {}
+    nodes = list(nodes)
+    depths = depths_of(nodes)
     count: dict[str, int] = {}
     names: dict[str, str] = {}
     for node in nodes:
-        depths[node.name] = 1 + max((depths[each.name] for each in node.inputs.values()), default=0)
         family = node.runtime.get("stack")
         if family is not None:
             level = f"{family}/{depths[node.name]}"

@@ -1,4 +1,4 @@
-"""Running jobs: in this process, in a pool of processes, or on a Dask cluster."""
+"""Running a unit's jobs wherever a worker is, and the pools of worker processes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
@@ -20,7 +19,7 @@ from threading import Lock, Thread
 
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
-from atlas_core.plan.devices import see_one_gpu, shared_gpus
+from atlas_core.plan.devices import see_one_gpu
 from atlas_core.stages.account import Account, LogLine, accounting
 from atlas_core.stages.execute import JobResult, execute
 from atlas_core.stages.stage import Job
@@ -43,73 +42,12 @@ class JobFailure:
 Outcome = JobResult | JobFailure
 
 
-def run_jobs(
-    jobs: Sequence[Job], placement: Placement, on_done: Callable[[Outcome], None] | None = None
-) -> list[Outcome]:
-    """Run independent jobs; one that fails leaves the others alone.
+def attempt_here(jobs: Sequence[Job], placement: Placement) -> list[Outcome]:
+    """`attempt` in a process that is no worker, which uses as many threads as one."""
+    import torch  # here and below: a study may be planned, and found cached, without it
 
-    Args:
-        jobs: Jobs whose inputs are all in the store.
-        placement: `workers` 0 runs them here, else that many processes share them, or the cluster that `dask` names.
-            The bits are the same.
-        on_done: Called in this process as each job ends.
-
-    Returns:
-        One outcome a job, in the order of `jobs`.
-    """
-    outcomes: dict[int, Outcome] = {}
-    for position, outcome in _outcomes(jobs, placement):
-        outcomes[position] = outcome
-        if on_done is not None:
-            on_done(outcome)
-    return [outcomes[position] for position in range(len(jobs))]
-
-
-def _outcomes(jobs: Sequence[Job], placement: Placement) -> Iterator[tuple[int, Outcome]]:
-    if not jobs:
-        return
-    if placement.in_process:
-        import torch  # here and below: a study may be planned, and found cached, without it
-
-        torch.set_num_threads(placement.threads)
-        for unit in units(jobs):
-            yield from zip(unit, attempt([jobs[position] for position in unit], placement), strict=True)
-        return
-    if placement.dask is not None:
-        yield from _cluster()(jobs, placement)
-        return
-    futures: dict[Future[list[Outcome]], list[int]] = {}
-    pool = _pool(placement.workers, placement.threads, shared_gpus(placement.device))
-    for unit in units(jobs):
-        futures[pool.submit(attempt, [jobs[position] for position in unit], placement)] = unit
-    for future in as_completed(futures):
-        try:
-            yield from zip(futures[future], future.result(), strict=True)
-        except BrokenProcessPool:
-            _close_pools()
-            for position in futures[future]:
-                message = "a worker process was killed (out of memory?)"
-                yield position, JobFailure(jobs[position].name, message, "")
-
-
-def _cluster() -> Callable[[Sequence[Job], Placement], Iterator[tuple[int, Outcome]]]:
-    try:
-        from atlas_core.plan.dask_cluster import outcomes_on_cluster
-    except ModuleNotFoundError as error:
-        raise AtlasError(
-            f"Dask is not installed ({error})",
-            expected="the package `distributed`, here and on every worker",
-            fix="pip install 'atlas-prompt-tuning[dask]', or leave --dask out",
-        ) from error
-    return outcomes_on_cluster
-
-
-def units(jobs: Sequence[Job]) -> list[list[int]]:
-    """Positions of the jobs that one process takes: a stack's together, every other alone."""
-    found: dict[object, list[int]] = {}
-    for position, job in enumerate(jobs):
-        found.setdefault(job.stack or position, []).append(position)
-    return list(found.values())
+    torch.set_num_threads(placement.threads)
+    return attempt(jobs, placement)
 
 
 def attempt(jobs: Sequence[Job], placement: Placement) -> list[Outcome]:
@@ -149,24 +87,33 @@ def _outcome(job: Job, placement: Placement) -> Outcome:
         return JobFailure(job.name, f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
-_pools: dict[tuple[int, int, tuple[str, ...]], ProcessPoolExecutor] = {}
+_pools: dict[tuple[int, int, tuple[str, ...], bool], ProcessPoolExecutor] = {}
 _lock = Lock()
 
 
-def _pool(workers: int, threads: int, gpus: tuple[str, ...]) -> ProcessPoolExecutor:
-    """The process pool of this size; started once, because every worker imports torch."""
+def process_pool(
+    workers: int, threads: int, gpus: tuple[str, ...], torch: bool, *, anew: bool = False
+) -> ProcessPoolExecutor:
+    """The process pool of this kind; kept, because every worker of one that computes imports torch.
+
+    Args:
+        anew: Whether the one that there is broke, and another has to take its place.
+    """
+    kind = (workers, threads, gpus, torch)
     with _lock:
-        if (workers, threads, gpus) not in _pools:
+        if anew and kind in _pools:
+            _pools.pop(kind).shutdown(wait=False, cancel_futures=True)
+        if kind not in _pools:
             context = get_context("spawn")
             # The pool never starts a worker again (it breaks as a whole), so the count of those started is
             # a worker's number, and a GPU is never held by a number that is gone.
-            _pools[workers, threads, gpus] = ProcessPoolExecutor(
+            _pools[kind] = ProcessPoolExecutor(
                 workers,
                 mp_context=context,
                 initializer=_start_worker,
-                initargs=(threads, os.getpid(), gpus, context.Value("i", 0)),
+                initargs=(threads, os.getpid(), gpus, torch, context.Value("i", 0)),
             )
-        return _pools[workers, threads, gpus]
+        return _pools[kind]
 
 
 @atexit.register
@@ -177,14 +124,17 @@ def _close_pools() -> None:
         _pools.clear()
 
 
-def _start_worker(threads: int, parent: int, gpus: tuple[str, ...], started: Synchronized[int]) -> None:
+def _start_worker(
+    threads: int, parent: int, gpus: tuple[str, ...], with_torch: bool, started: Synchronized[int]
+) -> None:
     with started.get_lock():
         number, started.value = started.value, started.value + 1
     see_one_gpu(gpus, number)
     Finalize(None, _end_worker, exitpriority=_AFTER_ALL_ELSE)
-    import torch
+    if with_torch:
+        import torch
 
-    torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
     log_to_stderr()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     Thread(target=_follow_parent, args=(parent,), daemon=True).start()

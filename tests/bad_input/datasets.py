@@ -252,6 +252,6 @@ def a_home_with_spaces_and_unicode(ground: Ground) -> None:
     target = ground.folder / "ein Ordner mit 'ü'"
     shutil.copytree(ground.world.home, target)
     placement = ground.world.placement.model_copy(update={"home": target})
-    from atlas_core.plan.execution import run_study
+    from atlas_core.plan.session import run_study
 
     run_study(ground.world.study(supervisions=["one_hot"]), placement)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from atlas_core.plan.execution import run_study
+from atlas_core.plan.session import run_study
 from atlas_core.store import Store
 from tests.bad_input.table import Ended, Ground, accepted, contents, refused, refused_each
 

@@ -14,7 +14,8 @@ import yaml
 
 from atlas_core.cli import main
 from atlas_core.errors import AtlasError
-from atlas_core.plan.execution import SilentObserver, run_study
+from atlas_core.plan.observers import SilentObserver
+from atlas_core.plan.session import run_study
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.store import Store
 from tests.tiny_study import TinyWorld

@@ -15,8 +15,8 @@ from prefect.testing.utilities import prefect_test_harness
 from atlas_core.errors import AtlasError
 from atlas_core.presets import load_study
 from atlas_core.store import Store
-from flows.base_to_new import base_to_new
-from flows.study import run_as_tasks
+from flows.protocols import base_to_new
+from flows.study import carry_out
 from tests.tiny_study import TinyWorld, make_world
 
 
@@ -37,7 +37,7 @@ def tiny(study_file: str, home: str) -> tuple[str, str]:
     from prefect.runtime import flow_run
 
     world = TinyWorld(Path(home))
-    return run_as_tasks(load_study(study_file), world.placement), str(flow_run.id)
+    return carry_out(load_study(study_file), world.placement), str(flow_run.id)
 
 
 def run_tiny(world: TinyWorld) -> tuple[str, dict[str, str]]:

@@ -14,8 +14,8 @@ from atlas_core.hashing import artifact_key
 from atlas_core.operations.garbage import Needed, Piece, garbage, needed_by, remove
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
-from atlas_core.plan.execution import run_study
 from atlas_core.plan.resolve import Resolver
+from atlas_core.plan.session import run_study
 from atlas_core.presets import validate_study
 from atlas_core.results.current import current_aggregates
 from atlas_core.store import Store

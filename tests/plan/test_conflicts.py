@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from atlas_core.backbone.architecture import context_length, has_tokens, image_tower_kind, too_long
 from atlas_core.errors import AtlasError
@@ -190,6 +194,30 @@ def test_a_class_without_sentences(world: TinyWorld) -> None:
     sentences.write_text(json.dumps({"blue jay": ["A jay."], "green frog": ["a " * 80]}))
     line, _ = found(world, methods=methods)
     assert line.startswith("sentences on ponds")
+
+
+def test_a_dataset_that_has_to_be_fetched_is_refused_before_its_features(
+    world: TinyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its classes are known once its images are taken out of the Parquet file: then, and not before, it is refused.
+    parquet = world.home / "pets.parquet"
+    picture = io.BytesIO()
+    Image.new("RGB", (24, 24)).save(picture, "PNG")
+    names = ["robin"] * 8 + [" ".join(["a"] * 80)] * 8
+    pq.write_table(pa.table({"image": [picture.getvalue()] * 16, "label": names}), parquet)
+    fields: dict[str, Any] = {
+        "protocol": "few_shot",
+        "datasets": [f"hf_parquet:{parquet}", world.raw_study()["datasets"][0]],
+    }
+    study = {**fields, "methods": ["zero_shot"], "supervisions": ["one_hot"]}
+    with pytest.raises(
+        AtlasError, match=r"dataset pets in study tiny cannot work: .* has more tokens than the 77"
+    ):
+        world.run(**study)
+    made = [manifest.name for manifest in Store(world.placement.store_path).manifests()]
+    assert "index/pets" in made
+    assert not [name for name in made if "features/pets" in name]
+    assert [name for name in made if name.startswith("evaluate/ponds")]
 
 
 def requirements(name: str, **options: Any) -> Requirements:

@@ -13,8 +13,9 @@ import pytest
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan import dask_cluster
-from atlas_core.plan.execution import run_study
-from atlas_core.plan.workers import run_jobs
+from atlas_core.plan.dask_cluster import DaskLane
+from atlas_core.plan.scheduler import Scheduler
+from atlas_core.plan.session import StudySession, run_study
 from atlas_core.store import Store
 from tests.plan.test_interruption import is_running, tables
 from tests.tiny_study import RecordingObserver, TinyWorld, make_world
@@ -100,7 +101,7 @@ def test_a_killed_worker_costs_no_run_and_changes_no_result(expected: TinyWorld,
     assert len(made) == len(set(made))
 
 
-def test_no_worker_left_is_reported_and_does_not_hang(expected: TinyWorld, tmp_path: Path) -> None:
+def test_no_worker_left_is_reported_and_does_not_hang(tmp_path: Path) -> None:
     from distributed import LocalCluster
 
     world = make_world(tmp_path / "home")
@@ -110,22 +111,19 @@ def test_no_worker_left_is_reported_and_does_not_hang(expected: TinyWorld, tmp_p
         cluster.scale(0)
         while cluster.scheduler.workers:
             time.sleep(0.05)
-        jobs = jobs_of(world)
-        outcomes = dict(dask_cluster.outcomes_on_cluster(jobs, placement, patience=1.0))
-    assert len(outcomes) == len(jobs)
-    assert all("no worker" in getattr(outcome, "message", "") for outcome in outcomes.values())
+        session = StudySession(world.study(seeds=SEEDS), placement)
+        lane = DaskLane(placement, patience=1.0)
+        lanes = dict.fromkeys(("network", "processors", "device"), lane)
+        scheduler = Scheduler(session.graph, session.resolver, placement, lanes=lanes)
+        scheduler.run()
+    assert len(scheduler.failures) == 2  # the two datasets' first jobs
+    assert all("no worker" in failure.message for failure in scheduler.failures)
+    assert set(scheduler.ends) == {node.name for node in session.graph.nodes}
 
 
-def jobs_of(world: TinyWorld) -> list[dask_cluster.Job]:
-    from atlas_core.plan.session import StudySession
-
-    session = StudySession(world.study(seeds=SEEDS), world.placement)
-    return [job for group in next(iter(session.waves())) for job in group.jobs]
-
-
-def test_an_address_where_nobody_answers_is_refused(world: TinyWorld) -> None:
+def test_an_address_where_nobody_answers_is_refused(world: TinyWorld, tmp_path: Path) -> None:
     with pytest.raises(AtlasError, match="no Dask scheduler"):
-        run_jobs(jobs_of(world), on_dask(world, "nowhere"))
+        run_on_dask(make_world(tmp_path / "new"), "nowhere")
 
 
 def test_workers_with_other_code_or_another_store_are_refused(
@@ -148,4 +146,4 @@ def test_without_dask_the_message_says_what_to_install(
     monkeypatch.delitem(sys.modules, "atlas_core.plan.dask_cluster")
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(AtlasError, match=r"\[dask\]"):
-        run_jobs(jobs_of(world), on_dask(world))
+        StudySession(world.study(), on_dask(world))

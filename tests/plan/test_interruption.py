@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from atlas_core.errors import AtlasError
-from atlas_core.plan.execution import run_study
+from atlas_core.plan.session import run_study
 from atlas_core.store import Store
 from tests.tiny_study import RecordingObserver, TinyWorld, make_world
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from atlas_core.cli import app
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
-from atlas_core.plan.execution import run_study
 from atlas_core.plan.run_log import FIELDS, logged_to
+from atlas_core.plan.session import run_study
 from atlas_core.stages.account import accounting
 from tests.tiny_study import TinyWorld, make_world, write_yaml
 

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 
 from atlas_core.manifest import Manifest
 from atlas_core.placement import Placement
-from atlas_core.plan.execution import run_study
-from atlas_core.plan.session import StudySession
+from atlas_core.plan.build import build_graph
+from atlas_core.plan.session import run_study
+from atlas_core.plan.stacks import stack_names
 from atlas_core.stages import stacked_tune
 from atlas_core.store import Store
 from atlas_core.training import loop, stack
@@ -179,11 +180,7 @@ def test_a_restart_forms_the_stacks_that_were_not_started_as_before(tmp_path: Pa
     placement = Placement(home=world.home, workers=0, stack="auto")
 
     def tune_stacks() -> dict[str, str]:
-        session, found = StudySession(world.study(seeds=SEEDS), placement), {}
-        for wave in session.waves():
-            found |= {job.name: job.stack for group in wave if group.stage == "tune" for job in group.jobs}
-            session.record([])
-        return found
+        return stack_names(build_graph(world.study(seeds=SEEDS), placement).nodes)
 
     run_study(world.study(seeds=SEEDS, supervisions=["one_hot", "ls"]), placement)
     partly = tune_stacks()

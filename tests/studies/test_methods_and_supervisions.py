@@ -14,9 +14,9 @@ from atlas_core.labels.config import supervision_names
 from atlas_core.methods.registry import METHODS
 from atlas_core.placement import Placement
 from atlas_core.plan.build import Graph
-from atlas_core.plan.execution import run_study
 from atlas_core.plan.node import Node
 from atlas_core.plan.resolve import NodeState
+from atlas_core.plan.session import run_study
 from atlas_core.presets import validate_study
 from atlas_core.stages.evaluate import test_logits as logits_of
 from atlas_core.stages.trained_method import load_method

@@ -9,7 +9,7 @@ import yaml
 
 from atlas_core.config import StudyConfig
 from atlas_core.placement import Placement
-from atlas_core.plan.execution import run_study
+from atlas_core.plan.session import run_study
 from atlas_core.presets import validate_study
 from atlas_core.results.current import open_results
 from atlas_core.results.database import query

@@ -27,6 +27,7 @@ class Placement(BaseModel):
         threads: Torch threads a process.
         stack: Runs that train in one batch, at most; "auto" takes as many as `stack_gigabytes` hold. 1 trains each
             alone, so that its bits depend on nothing but its own configuration.
+        strict: Whether what is odd about the data (`atlas_core.understanding`) is an error.
         stack_gigabytes: What the activations of a stack may take (of a GPU's memory, if there is one).
     """
 
@@ -39,6 +40,7 @@ class Placement(BaseModel):
     threads: int = Field(default=1, ge=1)
     device: str = "auto"
     stack: Literal["auto"] | int = 1
+    strict: bool = False
     stack_gigabytes: float = Field(default=2.0, gt=0)
 
     @field_validator("stack")

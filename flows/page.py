@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from uuid import UUID
 
@@ -22,6 +23,8 @@ from atlas_core.results.rendering import table_records
 from atlas_core.results.report.study import write_study_report
 from atlas_core.results.tables import build_table, table_names
 from atlas_core.stages.stage import Job
+from atlas_core.understanding.study import Understanding
+from atlas_core.understanding.text import understanding_lines
 
 _SHOW_EVERY_SECONDS = 5.0
 
@@ -43,6 +46,10 @@ class FlowPage:
         assert isinstance(artifact, UUID)
         self._artifact = artifact
 
+    def understood(self, understanding: Understanding) -> None:
+        level = logging.WARNING if understanding.oddities else logging.INFO
+        self._log.log(level, "\n".join(understanding_lines(understanding)))
+
     def cached(self, node: Node, manifest: Manifest) -> None:
         self._cached[node.stage] = self._cached.get(node.stage, 0) + 1
         self._ended()
@@ -51,6 +58,8 @@ class FlowPage:
         """Nothing to say: Prefect shows the task."""
 
     def done(self, outcome: Outcome) -> None:
+        for line in outcome.account.warnings if outcome.account else ():
+            self._log.warning(line)
         if isinstance(outcome, JobFailure):
             self._log.error("failed %s: %s", outcome.name, outcome.message)
         elif not outcome.cached:

@@ -24,3 +24,12 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder of shared real images beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_inputs() -> Path:
+    """The folder of small inputs that were misunderstood, beside the checkout, where there is one."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "failing-inputs"
+    if not folder.is_dir():
+        pytest.skip("no folder of misunderstood inputs beside this checkout")
+    return folder

@@ -56,6 +56,10 @@ StackOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, …")]
+StrictOption = Annotated[
+    bool,
+    typer.Option("--strict", help="Make everything that is odd about the data an error."),
+]
 LogFileOption = Annotated[
     Path | None,
     typer.Option(
@@ -72,6 +76,7 @@ def placement_from(
     device: str = "auto",
     dask: str | None = None,
     stack: str | None = None,
+    strict: bool = False,
 ) -> Placement:
     """A placement from command-line options; absent ones keep their defaults.
 
@@ -87,6 +92,7 @@ def placement_from(
         "workers": workers,
         "device": device,
         "dask": dask,
+        "strict": strict,
         "stack": int(stack) if stack is not None and stack != "auto" else stack,
     }
     return Placement(**{name: value for name, value in given.items() if value is not None})

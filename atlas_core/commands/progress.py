@@ -14,6 +14,8 @@ from atlas_core.plan.node import Node
 from atlas_core.plan.session import StudySession
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.stages.stage import STAGE_ORDER, Job
+from atlas_core.understanding.study import Understanding
+from atlas_core.understanding.text import understanding_lines
 
 # A terminal gets a moving bar; a log file gets a line now and then.
 _LOG_EVERY_SECONDS = 15.0
@@ -52,6 +54,9 @@ class ConsoleObserver:
             self._task = self._progress.add_task("", total=len(self._nodes))
             self._progress.start()
 
+    def understood(self, understanding: Understanding) -> None:
+        print_understanding(self.console, understanding)
+
     def queued(self, job: Job) -> None:
         """Nothing to show: it counts among those left."""
 
@@ -62,6 +67,8 @@ class ConsoleObserver:
 
     def done(self, outcome: Outcome) -> None:
         self._ended.add(outcome.name)
+        for line in outcome.account.warnings if outcome.account else ():
+            self.console.print(f"[yellow]note[/yellow] {escape(line)}", soft_wrap=True)
         if isinstance(outcome, JobFailure):
             self._failed += 1
             self.console.print(f"[red]failed[/red] {outcome.name}: {outcome.message}", soft_wrap=True)
@@ -115,6 +122,13 @@ class ConsoleObserver:
             seconds = seconds_to_go(waiting, self._known_costs(), self.workers)
             self._guess = "" if seconds is None else f" · {readable_seconds(seconds)} to go"
         return self._guess
+
+
+def print_understanding(console: Console, understanding: Understanding) -> None:
+    """The block "what I understood", its oddities in colour."""
+    for line in understanding_lines(understanding):
+        style = "yellow" if line.lstrip().startswith("odd ") else None
+        console.print(line, style=style, soft_wrap=True, markup=False)
 
 
 def readable_seconds(seconds: float) -> str:

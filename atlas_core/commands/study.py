@@ -21,12 +21,13 @@ from atlas_core.commands.options import (
     SetOption,
     StackOption,
     StoreOption,
+    StrictOption,
     StudyArgument,
     WorkersOption,
     placement_from,
     studies_from,
 )
-from atlas_core.commands.progress import ConsoleObserver, readable_seconds
+from atlas_core.commands.progress import ConsoleObserver, print_understanding, readable_seconds
 from atlas_core.config import StudyConfig
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
@@ -43,6 +44,7 @@ from atlas_core.plan.session import run_study
 from atlas_core.registry import unknown_name
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store
+from atlas_core.understanding.study import understand_study
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -61,9 +63,10 @@ def run(
     data_root: DataOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
     log_file: LogFileOption = None,
+    strict: StrictOption = False,
 ) -> None:
     """Run a study here, without a server: only what is stale or missing is made."""
-    placement = placement_from(home, store, data_root, workers, device, dask, stack)
+    placement = placement_from(home, store, data_root, workers, device, dask, stack, strict)
     shown = [] if quiet else [ConsoleObserver(err, workers=placement.workers)]
     for each in studies_from(study, preset, assignments):
         with logged_to(log_file, each.name, *shown) as observer:
@@ -117,8 +120,9 @@ def plan(
     home: HomeOption = None,
     store: StoreOption = None,
     data_root: DataOption = None,
+    strict: StrictOption = False,
 ) -> None:
-    """Say what a study would do: runs, what is cached, and an estimate of time and disk.
+    """Say what a study would do: what was understood, runs, what is cached, an estimate of time and disk.
 
     The exit status is 1 when something in it cannot work.
     """
@@ -138,6 +142,10 @@ def plan(
         out.print(
             f"  {len(runs)} runs, {cached} of them cached; {len(waiting)} of {len(graph.nodes)} artifacts to make"
         )
+        understanding = understand_study(graph, states, placement)
+        print_understanding(out, understanding)
+        if strict:
+            understanding.check_strict()
         known = known_datasets(graph, states, placement)
         found = conflicts(graph, known)
         refused += [each.name] if found else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from atlas_core.datasets.items import SPLITS, Split
@@ -68,6 +68,19 @@ def completed_split(
     test: Split = "test"
     swap = "test" not in known
     return [test if swap and split == "val" else split for split in given if split is not None]
+
+
+def split_reason(given: Collection[Split | None], options: Mapping[str, Any]) -> str:
+    """What `completed_split` does with these splits, in words."""
+    known = set(given)
+    if known <= {None} or known == {"train"}:
+        seed, fractions = split_options(options)
+        shares = ", ".join(f"{share:.0%} {name}" for name, share in (fractions or DEFAULT_FRACTIONS).items())
+        which = "there are no splits" if known <= {None} else "there is train alone"
+        return f"{which}, so each class is split automatically ({shares}, seed {seed})"
+    if "test" not in known:
+        return "there is no test set, so val is it"
+    return "the splits are those given"
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[int, Mapping[str, float] | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import unicodedata
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from atlas_core.datasets.description_yaml import read_description
 from atlas_core.datasets.paths import check_relative
 from atlas_core.errors import AtlasError
 from atlas_core.registry import unknown_name
@@ -113,6 +115,7 @@ class DatasetSpec(_Model):
     """One catalogue entry (`data/catalogue/<name>.yaml`), or a user's own YAML of the same form.
 
     `class_name_source`, `homepage`, `paper` and `licence` are words for people, `counts` what was published.
+    `reference` is set when it is looked up: what a study or a command names it by.
     `folder` is relative to the data root; in a user's own file it may also be absolute, start with `~`, or
     start with `./` or `../`, which count from that file. `source.parquet` always counts from it.
     """
@@ -131,6 +134,7 @@ class DatasetSpec(_Model):
     paper: str = ""
     licence: str = ""
     counts: dict[str, int] = Field(default_factory=dict)
+    reference: str = ""
 
     @field_validator("templates")
     @classmethod
@@ -160,6 +164,11 @@ class DatasetSpec(_Model):
         coop = self.templates["coop"]
         return _TCP_CONTEXT + coop[coop.index("{}") :] if family == "tcp_prompt" else coop
 
+    @property
+    def known_as(self) -> str:
+        """What a command takes for this dataset, quoted for a shell."""
+        return shlex.quote(self.reference or self.name)
+
     def path(self, data_root: Path) -> Path:
         """The dataset's folder under a data root."""
         return data_root.expanduser() / Path(self.folder).expanduser()
@@ -187,6 +196,10 @@ def dataset_spec(name: str) -> DatasetSpec:
     Raises:
         AtlasError: Unknown name (with suggestions), or a file that does not describe a dataset.
     """
+    return _looked_up(name).model_copy(update={"reference": name})
+
+
+def _looked_up(name: str) -> DatasetSpec:
     layout, colon, folder = name.partition(":")
     if colon and layout in _OWN_LAYOUTS:
         return _own_data(layout, Path(folder).expanduser())
@@ -199,6 +212,11 @@ def dataset_spec(name: str) -> DatasetSpec:
     if spec.name != name:
         raise AtlasError(f"{path} describes {spec.name!r}", expected="the file's own name as `name`")
     return spec
+
+
+def is_own(spec: DatasetSpec) -> bool:
+    """Whether a dataset is somebody's own, read in a layout for such data, and not drawn by the project."""
+    return spec.layout in _OWN_LAYOUTS and not (spec.source and spec.source.generator)
 
 
 def _own_data(layout: str, path: Path) -> DatasetSpec:
@@ -252,7 +270,7 @@ def _load(path: Path) -> DatasetSpec:
 def _read(path: Path, mtime_ns: int, size: int) -> DatasetSpec:
     """A description's file, parsed once: every study names its datasets; time and size make edits noticed."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_description(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise AtlasError(
                 f"{path} is not a dataset description", expected="a YAML mapping with name, layout"

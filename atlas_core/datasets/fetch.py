@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from atlas_core.datasets.archives import bring_archives, check_gate
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.parquet_images import extract_images, extraction_key
+from atlas_core.datasets.parquet_images import extract_images, is_taken_out
 from atlas_core.datasets.progress import Progress, ProgressCallback, silent
 from atlas_core.datasets.readers import read_dataset
 from atlas_core.datasets.readers.hf_parquet import INDEX_FILE
@@ -105,11 +104,8 @@ def is_complete(spec: DatasetSpec, data_root: Path) -> bool:
     if not folder.is_dir():
         return False
     try:
-        if spec.source is not None and spec.source.parquet is not None:
-            source = Path(spec.source.parquet).expanduser()
-            written = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))["made_from"]
-            if source.exists() and written != extraction_key(spec, source):
-                return False
+        if not is_taken_out(spec, folder):
+            return False
         read_dataset(spec, data_root)
     except (AtlasError, OSError, ValueError, KeyError):
         return False

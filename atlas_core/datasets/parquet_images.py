@@ -1,35 +1,63 @@
 """Taking the images out of Parquet files, once, into an ordinary folder.
 
-Understands Hugging Face `datasets` folders (an image column of {bytes, path}, class names in the schema's
-metadata, the split in the file's or folder's name) and single files with a column of image bytes.
+Understands Hugging Face `datasets` folders (an image column of {bytes, path}, class names in the schema's metadata)
+and single files with a column of image bytes; which columns and files are which is in `parquet_layout`.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from atlas_core.datasets.automatic_split import completed_split
+from atlas_core.datasets.automatic_split import completed_split, split_reason
 from atlas_core.datasets.catalogue import DatasetSpec
+from atlas_core.datasets.class_names import sorted_classes
 from atlas_core.datasets.items import Split
+from atlas_core.datasets.parquet_layout import chosen_columns, declared_names, files_with_splits
+from atlas_core.datasets.readers.base import check_options
 from atlas_core.datasets.readers.hf_parquet import INDEX_FILE
-from atlas_core.datasets.readers.table import sorted_classes, split_named
+from atlas_core.datasets.table_file import split_named
 from atlas_core.errors import AtlasError
 
-_IMAGE, _LABEL, _NAME, _SPLIT = ("image", "img"), ("label", "labels", "class"), ("class_name",), ("split",)
-_SPLIT_IN_NAME = re.compile(r"(?:^|[/_-])(train|training|val|valid|validation|test)(?:[/_.-]|$)")
+_OPTIONS = ("columns", "configuration", "class_names", "fractions", "seed")
 _BATCH_ROWS = 256
-_MAGIC = {b"\xff\xd8": "jpg", b"\x89P": "png", b"GI": "gif", b"BM": "bmp", b"RI": "webp", b"II": "tif"}
+_MAGIC = {
+    b"\xff\xd8": "jpg",
+    b"\x89PNG": "png",
+    b"GIF": "gif",
+    b"BM": "bmp",
+    b"RIFF": "webp",
+    b"II": "tif",
+    b"MM": "tif",
+    b"\xff\x4f\xff\x51": "j2k",
+    b"P5": "pgm",
+    b"P6": "ppm",
+}
+_BOXED = {b"ftypavif": "avif", b"ftypavis": "avif", b"jP  \r\n\x87\n": "jp2"}
+# Raised where the same files are understood otherwise than before: what lies in the data root is then made anew.
+_READING = 2
 
 
 def extraction_key(spec: DatasetSpec, source: Path) -> dict[str, Any]:
     """What an extraction depends on: each Parquet file's name, size and modification time, and the options."""
     files = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in parquet_files(source)]
-    plain: dict[str, Any] = json.loads(json.dumps({"files": files, "options": spec.options}))
+    made_from = {"files": files, "options": spec.options, "reading": _READING}
+    plain: dict[str, Any] = json.loads(json.dumps(made_from))
     return plain
+
+
+def is_taken_out(spec: DatasetSpec, folder: Path) -> bool:
+    """Whether `folder` has the images that the dataset's Parquet files hold now; yes for a dataset without such."""
+    if spec.source is None or spec.source.parquet is None:
+        return True
+    try:
+        made_from = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))["made_from"]
+    except (OSError, ValueError, KeyError):
+        return False
+    source = Path(spec.source.parquet).expanduser()
+    return not source.exists() or bool(made_from == extraction_key(spec, source))
 
 
 def parquet_files(source: Path) -> list[Path]:
@@ -48,8 +76,8 @@ def extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
     """Write each row's image bytes, unchanged, below `folder`, and the index beside them.
 
     Args:
-        spec: Options: `columns`, a mapping of image, label, class_name and split to column names; `seed`
-            and `fractions` of the automatic split.
+        spec: Options: `columns`, a mapping of image, label, class_name and split to column names; `configuration`,
+            the folder of one of several versions; `class_names`; `seed` and `fractions` of the automatic split.
         source: Parquet file or folder.
         folder: New folder.
 
@@ -69,9 +97,13 @@ def _extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
     labels: list[Any] = []
     splits: list[Split | None] = []
     names: dict[Any, str] = {}
-    for file in parquet_files(source):
-        declared = _declared_names(file)
-        for value, name, split, data in _rows(spec, file, source):
+    declared: list[str] = []
+    check_options(spec, _OPTIONS)
+    chosen: dict[str, str] = {}
+    for file, in_name in files_with_splits(spec, source, parquet_files(source)):
+        chosen = chosen_columns(spec, file)
+        declared = declared_names(file, chosen["label"])
+        for value, name, split, data in _rows(file, chosen, in_name):
             shown = name if name is not None else _declared_name(declared, value, file)
             if names.setdefault(value, shown) != shown:
                 raise AtlasError(f"{file}: label {value!r} is both {names[value]!r} and {shown!r}")
@@ -88,22 +120,33 @@ def _extract_images(spec: DatasetSpec, source: Path, folder: Path) -> None:
     label_of = {value: label for label, value in enumerate(order)}
     index = {
         "made_from": extraction_key(spec, source),
+        "why": _why(chosen, declared, splits, spec),
         "class_names": [names[value] for value in order],
         "items": [[p, label_of[v], s] for p, v, s in zip(paths, labels, final, strict=True)],
     }
     (folder / INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
 
 
+def _why(
+    chosen: Mapping[str, str], declared: list[str], splits: list[Split | None], spec: DatasetSpec
+) -> str:
+    columns = ", ".join(f"{role} from column {name!r}" for role, name in chosen.items())
+    if "class_name" in chosen:
+        named = "names from their column"
+    else:
+        named = (
+            f"names declared for column {chosen['label']!r}" if declared else "the labels are their own names"
+        )
+    return f"{columns}; {named}; {split_reason(set(splits), spec.options)}"
+
+
 def _rows(
-    spec: DatasetSpec, file: Path, source: Path
+    file: Path, columns: Mapping[str, str], in_name: Split | None
 ) -> Iterator[tuple[Any, str | None, Split | None, bytes]]:
     """(label, class name, split, image bytes) of each row."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as parquet:
-        columns = _columns(spec, file, parquet.schema_arrow.names)
-        relative = file.name if source == file else file.relative_to(source).as_posix()
-        in_name = None if "split" in columns else _SPLIT_IN_NAME.search(relative)
         row = 0
         for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns.values())):
             for values in batch.to_pylist():
@@ -118,44 +161,15 @@ def _rows(
                 name = values.get(columns.get("class_name", ""))
                 if value is None:
                     raise AtlasError(f"{file}, row {row}: no label")
-                text = values[columns["split"]] if "split" in columns else in_name and in_name.group(1)
-                yield value, name, split_named(text, file) if text else None, data
+                if not isinstance(value, (str, int, float)):
+                    raise AtlasError(
+                        f"{file}, row {row}: label {value!r} is no class",
+                        expected="one class an image",
+                        fix="name another column: options.columns: {label: COLUMN}",
+                    )
+                split = split_named(values[columns["split"]], file) if "split" in columns else in_name
+                yield value, name, split, data
                 row += 1
-
-
-def _columns(spec: DatasetSpec, file: Path, names: list[str]) -> dict[str, str]:
-    given: Any = spec.options.get("columns", {})
-    if not isinstance(given, Mapping):
-        raise AtlasError(f"options.columns = {given!r}", expected="a mapping of image and label to columns")
-    usual = {"image": _IMAGE, "label": _LABEL, "class_name": _NAME, "split": _SPLIT}
-    chosen = {}
-    for role, candidates in usual.items():
-        wanted = (str(given[role]),) if role in given else candidates
-        found = next((name for name in wanted if name in names), None)
-        if found is not None:
-            chosen[role] = found
-        elif role in given or role in ("image", "label"):
-            raise AtlasError(
-                f"{file} has no column for the {role}",
-                expected=f"one of {', '.join(wanted)}; it has {', '.join(names)}",
-                fix="name it under options.columns",
-            )
-    return chosen
-
-
-def _declared_names(file: Path) -> list[str]:
-    """Class names of the first ClassLabel in the metadata that Hugging Face `datasets` writes."""
-    import pyarrow.parquet as pq
-
-    metadata = pq.read_schema(file).metadata or {}
-    try:
-        features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    except ValueError:
-        return []
-    for feature in features.values():
-        if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel":
-            return [str(name) for name in feature["names"]]
-    return []
 
 
 def _declared_name(declared: list[str], value: Any, file: Path) -> str:
@@ -167,6 +181,7 @@ def _declared_name(declared: list[str], value: Any, file: Path) -> str:
 
 
 def _ending(data: bytes, file: Path) -> str:
-    if data[:2] not in _MAGIC:
+    found = next((ending for mark, ending in _MAGIC.items() if data.startswith(mark)), _BOXED.get(data[4:12]))
+    if found is None:
         raise AtlasError(f"{file} holds bytes that are no image of a known format: {data[:8]!r}…")
-    return _MAGIC[data[:2]]
+    return found

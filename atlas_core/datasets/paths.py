@@ -5,11 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from atlas_core.errors import AtlasError
 
-IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+# The endings of pictures that Pillow reads. Left out are what it only recognises (HDF5, GRIB, MPEG, …) and formats
+# that are no photograph's (fonts, brushes, cursors). A list of our own: Pillow's differs between its builds, and what
+# is in a dataset must not.
+_ENDINGS = (
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .bmp .dib .gif .tif .tiff .webp .avif .avifs .ppm .pgm .pbm .pnm .pfm "
+    ".jp2 .j2k .j2c .jpc .jpf .jpx .tga .icb .vda .vst .pcx .dcx .sgi .rgb .rgba .bw .ras .im .msp .psd .dds .qoi "
+    ".ico .icns .xbm .xpm"
+)
+IMAGE_ENDINGS = frozenset(_ENDINGS.split())
+# What desktop systems and network disks put beside one's files.
+_LITTER = frozenset({"__MACOSX", "@eaDir", "lost+found", "System Volume Information", "$RECYCLE.BIN"})
 
 
 def check_relative(path: str, where: str) -> str:
@@ -41,24 +52,84 @@ def is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
 
 
+def is_visible(name: str) -> bool:
+    """Whether a file or folder counts: hidden ones and the litter of desktop systems do not."""
+    return not name.startswith(".") and name not in _LITTER
+
+
 def sub_folders(folder: Path) -> list[str]:
     """Names of the visible folders in a folder, sorted."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+        return sorted(entry.name for entry in entries if is_visible(entry.name) and entry.is_dir())
+
+
+@dataclass(frozen=True)
+class FolderContents:
+    """What is visible below a folder: relative POSIX paths, sorted, links followed.
+
+    Attributes:
+        images: Files whose ending says that they are images.
+        others: All other files.
+        dead_links: Links to what is not there (an unmounted disk, a moved file).
+        folders: Every folder, empty ones too.
+    """
+
+    images: tuple[str, ...]
+    others: tuple[str, ...]
+    dead_links: tuple[str, ...]
+    folders: tuple[str, ...]
+
+
+def folder_contents(folder: Path) -> FolderContents:
+    """List everything visible below a folder once.
+
+    Raises:
+        AtlasError: The folder, or one below it, cannot be listed.
+    """
+    images: list[str] = []
+    others: list[str] = []
+    dead: list[str] = []
+    folders: list[str] = []
+    try:
+        for path, entry in _walk(folder):
+            if entry is None:
+                folders += [path.rstrip("/")] if path else []  # not the folder itself
+            elif not entry.is_file():
+                dead.append(path)
+            elif is_image(entry.name):
+                images.append(path)
+            else:
+                others.append(path)
+    except OSError as error:
+        raise AtlasError(
+            f"{error.filename or folder} cannot be listed: {error.strerror}",
+            expected="folders that may be read",
+            fix="correct their permissions, or give another folder",
+        ) from error
+    above = {parent for path in images + others + dead + folders for parent in _parents(path)}
+    return FolderContents(*(tuple(sorted(found)) for found in (images, others, dead, {*folders, *above})))
+
+
+def _parents(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def image_names(folder: Path) -> list[str]:
     """Relative POSIX paths of the images below a folder, sorted (so a listing is the same on every disk)."""
-    return sorted(path for path, _ in walk(folder) if is_image(path.rpartition("/")[2]))
-
-
-def walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Visible files below a folder as (relative POSIX path, entry), links followed, no folder twice."""
-    return ((path, entry) for path, entry in _walk(folder) if entry is not None)
+    return sorted(
+        path
+        for path, entry in _walk(folder)
+        if entry is not None and is_image(entry.name) and entry.is_file()
+    )
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
-    """As `walk`, with ("folder/", None) for each folder in which nothing is visible."""
+    """Visible files and dead links below a folder as (relative POSIX path, entry), links followed, no folder twice.
+
+    ("folder/", None) stands for each folder in which nothing is visible.
+    """
     seen: set[tuple[int, int]] = set()
 
     def below(path: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
@@ -69,12 +140,12 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
         empty = True
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if not is_visible(entry.name):
                     continue
                 empty = False
                 if entry.is_dir():
                     yield from below(entry.path, f"{prefix}{entry.name}/")
-                elif entry.is_file():
+                elif entry.is_file() or entry.is_symlink():
                     yield prefix + entry.name, entry
         if empty:
             yield prefix, None
@@ -85,7 +156,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
 def listing_fingerprint(folder: Path) -> str:
     """SHA-256 (hex) over the sorted (relative path, size, modification time in ns) of the visible files.
 
-    Empty folders count by their paths: one may be a class that its images are yet to come for.
+    Empty folders and dead links count by their paths: one may be a class whose images are yet to come.
 
     Raises:
         AtlasError: The folder does not exist.
@@ -94,7 +165,8 @@ def listing_fingerprint(folder: Path) -> str:
         raise AtlasError(f"folder {folder} does not exist", expected="a dataset's folder")
     digest = hashlib.sha256()
     for path, entry in sorted(_walk(folder), key=lambda found: found[0]):
-        stamp = "" if entry is None else f"\0{entry.stat().st_size}\0{entry.stat().st_mtime_ns}"
+        there = entry is not None and entry.is_file()
+        stamp = f"\0{entry.stat().st_size}\0{entry.stat().st_mtime_ns}" if entry and there else ""
         digest.update(f"{path}{stamp}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from atlas_core.errors import AtlasError
+from atlas_core.features.grey_levels import check_colour_depth, eight_bit_grey, is_deep, stored_as
 from atlas_core.features.transforms import Recipe, draw_view
 
 Workers = int | Literal["auto"]
@@ -61,17 +62,18 @@ def decode_image(path: Path) -> Image.Image:
     """The image at `path` in RGB, as the published code sees it: PIL's `convert("RGB")`.
 
     An EXIF orientation is not applied, transparency is dropped, an animation gives its first frame, as there.
-    One departure: 16-bit grey levels are scaled to 8 bits, where PIL would clip all but the darkest to white.
+    One departure: grey levels of more than 8 bits, and fractions, are scaled to 8 bits, where PIL would clip them.
 
     Raises:
-        AtlasError: The file is missing or damaged; names the path and PIL's reason.
+        AtlasError: The file is missing or damaged, or its levels are on no plain scale; names the path and the reason.
     """
     try:
         with Image.open(path) as image:
-            if image.mode == "I" or image.mode.startswith("I;16"):
-                levels = np.asarray(image)
-                shift = 8 if levels.size and int(levels.max()) > 255 else 0
-                return Image.fromarray((levels.clip(0, 65535) >> shift).astype(np.uint8)).convert("RGB")
+            if is_deep(image):
+                return eight_bit_grey(image).convert("RGB")
+            stored = stored_as(image)
+            image.load()
+            check_colour_depth(image, stored)
             return image.convert("RGB")
     except FileNotFoundError:
         raise AtlasError(
@@ -79,6 +81,8 @@ def decode_image(path: Path) -> Image.Image:
             expected="every image that the dataset's list names",
             fix="verify the dataset, and fetch it again if files are gone",
         ) from None
+    except AtlasError as error:
+        raise AtlasError(f"image {path} has {error.what}", expected=error.expected, fix=error.fix) from None
     # PIL's plugins answer damage with many kinds of exception (OSError, SyntaxError, ValueError, …).
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"

@@ -12,6 +12,7 @@ from atlas_core.stages.stage import Job
 
 if TYPE_CHECKING:
     from atlas_core.plan.session import StudySession
+    from atlas_core.understanding.study import Understanding
 
 
 class Observer(Protocol):
@@ -19,6 +20,9 @@ class Observer(Protocol):
 
     def begin(self, session: StudySession) -> None:
         """A study starts."""
+
+    def understood(self, understanding: Understanding) -> None:
+        """What was understood of the study's data and backbone; told once."""
 
     def cached(self, node: Node, manifest: Manifest) -> None:
         """A node is in the store already."""
@@ -37,6 +41,9 @@ class SilentObserver:
     """Says nothing; a base for observers that are interested in some of it."""
 
     def begin(self, session: StudySession) -> None:
+        """Nothing to do."""
+
+    def understood(self, understanding: Understanding) -> None:
         """Nothing to do."""
 
     def cached(self, node: Node, manifest: Manifest) -> None:
@@ -61,6 +68,10 @@ class Observers:
     def begin(self, session: StudySession) -> None:
         for observer in self.each:
             observer.begin(session)
+
+    def understood(self, understanding: Understanding) -> None:
+        for observer in self.each:
+            observer.understood(understanding)
 
     def cached(self, node: Node, manifest: Manifest) -> None:
         for observer in self.each:

@@ -24,6 +24,8 @@ from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.stages.account import Accounting, LogLine, line_of, listening
 from atlas_core.stages.stage import Job
 from atlas_core.store import hostname
+from atlas_core.understanding.study import Understanding
+from atlas_core.understanding.text import understanding_lines
 
 # Every line has every field, null where there is nothing to say, so that readers agree on the columns.
 FIELDS = (
@@ -78,6 +80,10 @@ class RunLog:
             f"{session.study.name}: {runs} runs, {self._left} artifacts, store {session.resolver.store.root}",
             event="study_started",
         )
+
+    def understood(self, understanding: Understanding) -> None:
+        text = "\n".join(understanding_lines(understanding))
+        self.write(text, level="WARNING" if understanding.oddities else "INFO", event="understood")
 
     def queued(self, job: Job) -> None:
         self._jobs[job.name] = job

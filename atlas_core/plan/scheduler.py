@@ -162,6 +162,11 @@ class Scheduler:
         request.answer.result()
 
     @property
+    def broken(self) -> BaseException | None:
+        """What ended `serve` before everything was tried."""
+        return self._broken
+
+    @property
     def failures(self) -> list[JobFailure]:
         """Jobs that failed, the first one first."""
         return [end for end in self.ends.values() if isinstance(end, JobFailure)]

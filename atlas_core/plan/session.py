@@ -17,6 +17,7 @@ from atlas_core.plan.scheduler import Scheduler
 from atlas_core.plan.workers import JobFailure
 from atlas_core.results.current import mark_current
 from atlas_core.store import Store
+from atlas_core.understanding.announce import Announcing
 
 
 @dataclass
@@ -37,6 +38,7 @@ class StudySession:
     def __post_init__(self) -> None:
         self.graph = build_graph(self.study, self.placement)
         self.resolver = Resolver(self.graph, Store(self.placement.store_path))
+        self.observer = Announcing(self.observer, self.placement.strict)
         self.scheduler = Scheduler(self.graph, self.resolver, self.placement, self.observer)
         self._watch = ConflictWatch(self.graph, self.resolver, self.placement)
         self.scheduler.check = self._watch.check
@@ -70,6 +72,8 @@ class StudySession:
         Raises:
             AtlasError: Jobs failed; names them.
         """
+        if self.scheduler.broken is not None:
+            raise self.scheduler.broken
         if self.failures:
             named = "; ".join(f"{failure.name}: {failure.message}" for failure in self.failures[:5])
             more = f" (and {len(self.failures) - 5} more)" if len(self.failures) > 5 else ""

@@ -54,6 +54,11 @@ class Account:
     seconds: float
     lines: tuple[LogLine, ...]
 
+    @property
+    def warnings(self) -> list[str]:
+        """What it logged that its owner should see."""
+        return [line.message for line in self.lines if line.level == "WARNING"]
+
 
 class Accounting(logging.Handler):
     """Keeps the account of one block.

@@ -13,6 +13,7 @@ from atlas_core.backbone.load import load_backbone
 from atlas_core.features.cache import write_features
 from atlas_core.features.extract import extract_features
 from atlas_core.placement import Placement
+from atlas_core.stages.damaged import tell_damaged
 from atlas_core.stages.index import read_index
 from atlas_core.stages.items_table import write_items
 from atlas_core.stages.runtime import backbone_config, chosen_items, dataset_name, dataset_root
@@ -51,6 +52,7 @@ def _run(context: StageContext) -> None:
             progress=DecodingLog(context.key),
             **view_arguments(config),
         )
+    tell_damaged(index.name, items, table.damaged, config)
     write_features(
         context.out / "features.parquet",
         table.items,

@@ -138,7 +138,7 @@ def test_class_names_can_be_given(tmp_path: Path) -> None:
     touch(tmp_path, ["12/1.jpg", "n01/1.jpg"])
     index = read_dataset(folder_spec(tmp_path, class_names={12: "robin", "n01": "wren"}), tmp_path)
     assert index.class_names == ("robin", "wren")
-    with pytest.raises(AtlasError, match="the folders are 12, n01"):
+    with pytest.raises(AtlasError, match="the classes are 12, n01"):
         read_dataset(folder_spec(tmp_path, class_names={"n02": "wren"}), tmp_path)
 
 

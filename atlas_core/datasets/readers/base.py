@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.items import SPLITS, DatasetIndex, Item, differing_counts, prompt_name
+from atlas_core.datasets.items import SPLITS, DatasetIndex, Item, differing_counts
 from atlas_core.datasets.paths import check_relative, missing_files
+from atlas_core.datasets.reading import PLAIN, Reading
 from atlas_core.errors import AtlasError
-from atlas_core.registry import Registry
+from atlas_core.registry import Registry, unknown_name
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,13 @@ class Listing:
         items: In the layout's order.
         class_names: By label.
         from_disk: The items were found by listing folders, so they need not be looked for again.
+        reading: Why they are so, and what was left out.
     """
 
     items: tuple[Item, ...]
     class_names: tuple[str, ...]
     from_disk: bool = False
+    reading: Reading = PLAIN
 
 
 Reader = Callable[[DatasetSpec, Path], Listing]
@@ -47,17 +49,25 @@ def read_dataset(spec: DatasetSpec, root: Path) -> DatasetIndex:
             path leaves the folder, or labels and class names do not fit together; the names are given.
     """
     folder = spec.path(root)
+    listing = read_listing(spec, folder)
+    return DatasetIndex(spec.name, folder, listing.items, listing.class_names)
+
+
+def read_listing(spec: DatasetSpec, folder: Path) -> Listing:
+    """As `read_dataset`, with how the layout was understood; `folder` is the dataset's own."""
     if not folder.is_dir():
         raise AtlasError(
             f"dataset {spec.name!r} is not at {folder}",
             expected=f"a folder in the layout {spec.layout!r}",
-            fix=f"`atlas datasets fetch {spec.name}`, or give the data root that has it",
+            fix=f"`atlas datasets fetch {spec.known_as}`, or give the data root that has it"
+            if spec.source
+            else "correct `folder` in its description, or give the data root that has it",
         )
     listing = READERS.get(spec.layout)(spec, folder)
     check_listing(spec, listing)
     if not listing.from_disk:
         _check_present(spec, folder, listing)
-    return DatasetIndex(spec.name, folder, listing.items, listing.class_names)
+    return listing
 
 
 def check_listing(spec: DatasetSpec, listing: Listing) -> None:
@@ -99,7 +109,8 @@ def _check_present(spec: DatasetSpec, folder: Path, listing: Listing) -> None:
         raise AtlasError(
             f"dataset {spec.name!r}: {len(missing)} of {len(listing.items)} images are missing "
             f"below {folder}: {name_some(missing)}",
-            fix=f"`atlas datasets verify {spec.name}` lists all, `atlas datasets fetch {spec.name}` helps",
+            fix=f"`atlas datasets verify {spec.known_as}` lists all"
+            + (f", `atlas datasets fetch {spec.known_as}` helps" if spec.source else "; put them there"),
         )
 
 
@@ -110,23 +121,11 @@ def count_differences(spec: DatasetSpec, listing: Listing) -> tuple[str, ...]:
     return differing_counts(spec.counts, found)
 
 
-def distinct_names(spec: DatasetSpec, titles: Mapping[Any, str]) -> None:
-    """Refuse classes of one's own data that would have the same prompt: no model could tell them apart.
-
-    Published datasets are not asked: ImageNet's usual class names hold two pairs of equal ones.
-
-    Raises:
-        AtlasError: Two classes have one name ("red_fox" and "red fox" are one).
-    """
-    owner: dict[str, Any] = {}
-    for value, title in titles.items():
-        other = owner.setdefault(prompt_name(title), value)
-        if other != value:
-            raise AtlasError(
-                f"dataset {spec.name!r}: classes {str(other)!r} and {str(value)!r} have the same name {title!r}",
-                expected="a name of its own for each class",
-                fix="correct options.class_names, or merge the classes",
-            )
+def check_options(spec: DatasetSpec, known: Collection[str]) -> None:
+    """Refuse an option that the layout does not have: a misspelt one would change nothing without a word."""
+    for name in spec.options:
+        if name not in known:
+            raise unknown_name(f"option of layout {spec.layout}", name, list(known))
 
 
 def name_some(names: list[str], most: int = 5) -> str:

@@ -48,7 +48,7 @@ def _load(spec: DatasetSpec, path: Path) -> dict[str, Any]:
         raise AtlasError(
             f"split file of dataset {spec.name!r} is missing",
             expected=f"{path} (splits, labels and class names come from it)",
-            fix=f"`atlas datasets fetch {spec.name}`, or download it from {_where(spec)} and put it there",
+            fix=f"`atlas datasets fetch {spec.known_as}`, or download it from {_where(spec)} and put it there",
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

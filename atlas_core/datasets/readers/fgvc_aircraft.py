@@ -34,7 +34,7 @@ def _lines(spec: DatasetSpec, path: Path) -> list[str]:
         raise AtlasError(
             f"dataset {spec.name!r} has no {path.name}",
             expected=f"{path}, from the `data` folder of the published archive",
-            fix=f"`atlas datasets fetch {spec.name}`",
+            fix=f"`atlas datasets fetch {spec.known_as}`",
         )
     lines = path.read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip()]

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 from atlas_core.datasets.catalogue import DatasetSpec
+from atlas_core.datasets.class_names import class_titles
 from atlas_core.datasets.items import Item
 from atlas_core.datasets.readers.base import Listing
+from atlas_core.datasets.reading import Reading
 from atlas_core.errors import AtlasError
 
 INDEX_FILE = "index.json"
@@ -20,9 +22,12 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
         raise AtlasError(
             f"dataset {spec.name!r} has no {path}",
             expected="the index written when the images were taken out of the Parquet files",
-            fix=f"`atlas datasets fetch {spec.name}`",
+            fix=f"`atlas datasets fetch {spec.known_as}`",
         )
     content = json.loads(path.read_text(encoding="utf-8"))
-    names = tuple(content["class_names"])
+    declared = tuple(content["class_names"])
+    titles, names_from = class_titles(spec, folder, declared)
+    names = tuple(titles[name] for name in declared)
     items = tuple(Item(p, label, names[label], split) for p, label, split in content["items"])
-    return Listing(items, names)
+    why = f"{content['why']}; class names from {names_from}" if names_from else content["why"]
+    return Listing(items, names, reading=Reading(why))

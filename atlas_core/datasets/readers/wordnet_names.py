@@ -10,6 +10,15 @@ from atlas_core.errors import AtlasError
 _FILE = "classnames.txt"
 
 
+def class_names_file(folder: Path) -> Path | None:
+    """The `classnames.txt` of a dataset's folder, or of ImageNet's beside it; None where there is none."""
+    return next((place for place in _places(folder) if place.is_file()), None)
+
+
+def _places(folder: Path) -> list[Path]:
+    return [folder / _FILE, folder.parent / "imagenet" / _FILE]
+
+
 def read_wordnet_names(spec: DatasetSpec, folder: Path) -> dict[str, str]:
     """WNID → class name, in the file's order, which must be the sorted one.
 
@@ -18,13 +27,13 @@ def read_wordnet_names(spec: DatasetSpec, folder: Path) -> dict[str, str]:
     Raises:
         AtlasError: The file is missing or not a list of `WNID name` lines in sorted order.
     """
-    places = [folder / _FILE, folder.parent / "imagenet" / _FILE]
-    path = next((place for place in places if place.is_file()), None)
+    places = _places(folder)
+    path = class_names_file(folder)
     if path is None:
         raise AtlasError(
             f"dataset {spec.name!r} has no {_FILE}",
             expected=" or ".join(map(str, places)),
-            fix=f"`atlas datasets fetch {spec.name}` gets it",
+            fix=f"`atlas datasets fetch {spec.known_as}` gets it",
         )
     names: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

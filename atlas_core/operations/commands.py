@@ -58,7 +58,7 @@ def gc(
     size = sum(piece.bytes for piece in pieces) / 1e6
     if delete:
         remove(artifacts, pieces)
-    done = "removed" if delete else "would be removed (atlas gc --delete)" if pieces else "to remove"
+    done = "removed" if delete else "would be removed (`atlas gc --delete`)" if pieces else "to remove"
     out.print(
         f"{len(pieces)} pieces, {size:.2f} MB {done}; {len(studies)} studies were asked what they need",
         soft_wrap=True,

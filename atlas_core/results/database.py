@@ -66,7 +66,7 @@ def connect(aggregate_dir: Path | Sequence[Path]) -> duckdb.DuckDBPyConnection:
             raise AtlasError(
                 f"no results at {folder}",
                 expected="a folder of result tables",
-                fix="run a study first: atlas run STUDY",
+                fix="run a study first: `atlas run STUDY`",
             )
     con = duckdb.connect(":memory:")
     con.execute("SET TimeZone = 'UTC'")
@@ -250,15 +250,15 @@ def _refuse_writing(con: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise AtlasError(
             f"a SQL statement of the kind {kind}: results are read-only",
             expected="SELECT, WITH, FROM, PIVOT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN",
-            fix='to keep an answer, print it to a file: atlas sql --format csv "SELECT ..." > answer.csv',
+            fix='to keep an answer, print it to a file: `atlas sql --format csv "SELECT ..." > answer.csv`',
         )
 
 
 def _no_files(message: str) -> AtlasError:
     return AtlasError(
         f"SQL that reads or writes files: {message.splitlines()[0]}",
-        expected='only the result views (atlas sql "SHOW TABLES")',
-        fix='to keep an answer, print it to a file: atlas sql --format csv "SELECT ..." > answer.csv',
+        expected='only the result views (`atlas sql "SHOW TABLES"`)',
+        fix='to keep an answer, print it to a file: `atlas sql --format csv "SELECT ..." > answer.csv`',
     )
 
 

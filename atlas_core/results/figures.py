@@ -172,7 +172,7 @@ def build_figure(name: str, con: duckdb.DuckDBPyConnection) -> Figure:
         raise unknown_name("figure", name, FIGURES)
     draw, needs, _ = FIGURES[name]
     if not query(con, f"{needs} LIMIT 1").num_rows:
-        raise AtlasError(f"no results for the figure {name!r}", fix="run a study first: atlas run STUDY")
+        raise AtlasError(f"no results for the figure {name!r}", fix="run a study first: `atlas run STUDY`")
     return draw(con)
 
 

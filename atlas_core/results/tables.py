@@ -241,7 +241,7 @@ def build_table(con: duckdb.DuckDBPyConnection, name: str, *, full: bool = False
         raise AtlasError(
             f"no results for the table {name!r}",
             expected=f"runs of its protocol; there are runs of {_protocols(con)}",
-            fix="run a study of that protocol first: atlas run STUDY",
+            fix="run a study of that protocol first: `atlas run STUDY`",
         )
     return table
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from atlas_core.backbone.load import load_backbone
+from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.features.cache import write_features
 from atlas_core.features.extract import extract_features
 from atlas_core.placement import Placement
@@ -52,7 +53,7 @@ def _run(context: StageContext) -> None:
             progress=DecodingLog(context.key),
             **view_arguments(config),
         )
-    tell_damaged(index.name, items, table.damaged, config)
+    tell_damaged(index, DatasetSpec(**context.runtime["spec"]), items, table.damaged, config)
     write_features(
         context.out / "features.parquet",
         table.items,

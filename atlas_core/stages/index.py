@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from atlas_core.datasets.advice import datasets_command, how_to_get
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import SPLITS, DatasetIndex, Item
 from atlas_core.datasets.paths import listing_fingerprint
@@ -25,7 +26,7 @@ def _run(context: StageContext) -> None:
     spec = DatasetSpec(**context.runtime["spec"])
     index = read_dataset(spec, context.placement.data_path)
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
-        hashes = list(pool.map(lambda item: _image_hash(index, item), index.items))
+        hashes = list(pool.map(lambda item: _image_hash(spec, index, item), index.items))
     write_index(index, hashes, context.out)
 
 
@@ -89,14 +90,15 @@ def read_index(folder: Path, root: Path, name: str) -> DatasetIndex:
     return DatasetIndex(name, root, items, tuple(class_names))
 
 
-def _image_hash(index: DatasetIndex, item: Item) -> str:
+def _image_hash(spec: DatasetSpec, index: DatasetIndex, item: Item) -> str:
     try:
         return file_sha256(index.path(item))
     except OSError as error:
         raise AtlasError(
             f"image {item.path} of dataset {index.name!r} cannot be read: {error.strerror}",
             expected=f"a readable file at {index.path(item)}",
-            fix=f"fetch the dataset again (`atlas datasets verify {index.name}` lists what is missing)",
+            fix=f"{datasets_command('verify', spec, index.root)} lists what is missing or damaged; "
+            f"{how_to_get(spec, index.root)}",
         ) from error
 
 

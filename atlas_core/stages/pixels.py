@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.features.extract import extract_pixels
 from atlas_core.stages.damaged import tell_damaged
 from atlas_core.stages.image_features import DecodingLog, decoding_workers, view_arguments
@@ -26,7 +27,7 @@ def _run(context: StageContext) -> None:
         workers=decoding_workers(len(items), context.config, context.placement),
         **view_arguments(context.config),
     )
-    tell_damaged(index.name, items, table.damaged, context.config)
+    tell_damaged(index, DatasetSpec(**context.runtime["spec"]), items, table.damaged, context.config)
     # Decoded where it outlives a crash; only the shards themselves belong to the artifact.
     (context.out / PIXELS_FOLDER).mkdir()
     for shard in sorted(context.work.glob("*.arrow")):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from atlas_core.datasets.advice import datasets_command, how_to_get
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import SPLITS, DatasetIndex, Item, differing_counts
 from atlas_core.datasets.paths import check_relative, missing_files
@@ -59,9 +60,7 @@ def read_listing(spec: DatasetSpec, folder: Path) -> Listing:
         raise AtlasError(
             f"dataset {spec.name!r} is not at {folder}",
             expected=f"a folder in the layout {spec.layout!r}",
-            fix=f"`atlas datasets fetch {spec.known_as}`, or give the data root that has it"
-            if spec.source
-            else "correct `folder` in its description, or give the data root that has it",
+            fix=f"{how_to_get(spec, folder)}, or give the data root that has it",
         )
     listing = READERS.get(spec.layout)(spec, folder)
     check_listing(spec, listing)
@@ -109,8 +108,7 @@ def _check_present(spec: DatasetSpec, folder: Path, listing: Listing) -> None:
         raise AtlasError(
             f"dataset {spec.name!r}: {len(missing)} of {len(listing.items)} images are missing "
             f"below {folder}: {name_some(missing)}",
-            fix=f"`atlas datasets verify {spec.known_as}` lists all"
-            + (f", `atlas datasets fetch {spec.known_as}` helps" if spec.source else "; put them there"),
+            fix=f"{datasets_command('verify', spec, folder)} lists all; {how_to_get(spec, folder)}",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from atlas_core.datasets.advice import how_to_get, where_to_extract
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.class_names import class_titles
 from atlas_core.datasets.items import Item
@@ -22,7 +23,9 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
         raise AtlasError(
             f"dataset {spec.name!r} has no {path}",
             expected="the index written when the images were taken out of the Parquet files",
-            fix=f"`atlas datasets fetch {spec.known_as}`",
+            fix=where_to_extract(spec, folder)
+            if spec.source and any(folder.iterdir())
+            else how_to_get(spec, folder),
         )
     content = json.loads(path.read_text(encoding="utf-8"))
     declared = tuple(content["class_names"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -24,9 +25,12 @@ from atlas_core.store import Store
 
 
 def write_study_report(
-    studies: Sequence[StudyConfig], placement: Placement, out_path: Path, *, title: str
+    studies: Sequence[StudyConfig], placement: Placement, out_path: Path, *, title: str, named: str = ""
 ) -> Path:
     """Write the report of one study, or of a benchmark's studies together.
+
+    Args:
+        named: What `atlas run` takes for it, where that is not its title.
 
     Raises:
         AtlasError: None of the studies has results, or the file cannot be written.
@@ -51,7 +55,8 @@ def write_study_report(
             stale.append(study.name)
     if not aggregates:
         raise AtlasError(
-            f"study {title} has no results in {store.root}", fix=f"run it first: atlas run {title}"
+            f"study {title} has no results in {store.root}",
+            fix=f"run it first: `atlas run {shlex.quote(named or title)}`",
         )
     newest = max(aggregates.values(), key=lambda manifest: manifest.created)
     return write_report(

@@ -79,7 +79,7 @@ class ConflictWatch:
             if node.stage in ("fetch", "index"):
                 try:
                     states[node.name] = self._resolver.look_up(node, states)
-                except AtlasError:  # said by the job
+                except (AtlasError, OSError):  # said by the job, or of a store that cannot be used
                     states[node.name] = NodeState("missing", None, None)
         return states
 

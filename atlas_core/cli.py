@@ -19,7 +19,7 @@ COMMANDS = {
     "demo": "commands.demo:demo",
     "run": "commands.study:run",
     "status": "commands.study:status",
-    "plan": "commands.study:plan",
+    "plan": "commands.plan:plan",
     "why": "commands.study:why",
     "table": "results.commands:table",
     "sql": "results.commands:sql",
@@ -91,10 +91,6 @@ def main() -> None:
             f"[bold red]error[/bold red] {_plain(error)}", soft_wrap=True
         )
         sys.exit(1)
-    except KeyboardInterrupt:
-        message = "stopped; everything that was finished is kept. Run the same command again to go on."
-        Console(stderr=True).print(message)
-        sys.exit(130)
 
 
 def _plain(error: AtlasError) -> str:
@@ -102,4 +98,6 @@ def _plain(error: AtlasError) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    from atlas_core.start import main as start
+
+    start()

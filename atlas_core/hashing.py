@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +30,12 @@ def sha256_of(value: Any) -> str:
 
 
 def artifact_key(key_parts: Mapping[str, Any]) -> str:
-    """Key (hex) of an artifact: SHA-256 of its key parts, in which `code` (module → digest) counts as one digest.
+    """Key (hex) of an artifact: SHA-256 of its key parts.
 
-    Thousands of runs have their code in common, so its digest is remembered.
+    In a store of version 0.1 `code` is a digest for each module, which count as one; `atlas store verify` reads it.
     """
     code = key_parts.get("code")
-    if not isinstance(code, Mapping):
-        return sha256_of(dict(key_parts))
-    return sha256_of({**key_parts, "code": _code_digest(tuple(sorted(code.items())))})
-
-
-@lru_cache(maxsize=1024)
-def _code_digest(modules: tuple[tuple[str, str], ...]) -> str:
-    return sha256_of(dict(modules))
+    return sha256_of({**key_parts, "code": sha256_of(code)} if isinstance(code, dict) else dict(key_parts))
 
 
 def file_sha256(path: Path) -> str:

@@ -45,6 +45,22 @@ NOTHING_SPENT = Spent()
 
 
 @dataclass(frozen=True)
+class Accepted:
+    """That an artifact was entered under another key, because the code that makes it now gives the same.
+
+    Attributes:
+        when: Seconds since the epoch.
+        from_key: The key that it was made under.
+        checked: Names of the artifacts that were remade, all of them equal bit for bit.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    when: float
+    from_key: str
+    checked: list[str]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What an artifact is, what it was made from and what it cost.
 
@@ -53,8 +69,9 @@ class Manifest:
         digest: SHA-256 over the outputs' names and hashes; what stages further down depend on.
         name: The human name of the node ("tune/digits/…").
         family: Name without the parameters that tell variants apart; versions of one node share it.
-        key_parts: Stage, configuration, input digests, code digests and source fingerprint.
+        key_parts: Stage, configuration, input digests, code digest and source fingerprint.
         trained_with: Other runs of the stack that it was trained in; their number decides its last bits.
+        accepted: Where it was not made under this key.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -71,6 +88,7 @@ class Manifest:
     host: str
     versions: dict[str, str] = field(default_factory=dict)
     trained_with: int = 0
+    accepted: Accepted | None = None
 
     @property
     def ref(self) -> ArtifactRef:

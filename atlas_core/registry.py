@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,7 @@ T = TypeVar("T")
 class _Entry(Generic[T]):
     load: Callable[[], T]
     summary: str
-    module: str
+    target: str
 
 
 class Registry(Generic[T]):
@@ -43,15 +44,19 @@ class Registry(Generic[T]):
     def register(self, name: str, *, summary: str = "") -> Callable[[T], T]:
         """Return a decorator that adds an object under `name` (replacing an earlier one of that name)."""
 
+        frame = inspect.currentframe()
+        if frame is not None and frame.f_back is not None:
+            _registering[frame.f_back.f_globals["__name__"]] = None
+
         def add(obj: T) -> T:
-            self._entries[name] = _Entry(lambda: obj, summary or _first_line(obj), obj.__module__)
+            self._entries[name] = _Entry(lambda: obj, summary or _first_line(obj), _target_of(obj))
             return obj
 
         return add
 
     def add_lazy(self, name: str, target: str, summary: str) -> None:
         """Add `target` ("package.module:attribute") under `name` without importing it."""
-        self._entries[name] = _Entry(cache(lambda: _load(target)), summary, target.partition(":")[0])
+        self._entries[name] = _Entry(cache(lambda: _load(target)), summary, target)
 
     def names(self) -> list[str]:
         """All names, in order of registration."""
@@ -71,9 +76,9 @@ class Registry(Generic[T]):
         """
         return self._entry(name).load()
 
-    def module(self, name: str) -> str:
-        """Dotted name of the module that defines `name`; its code is part of the keys of what uses it."""
-        return self._entry(name).module
+    def target(self, name: str) -> str:
+        """Where `name` is defined, "package.module:attribute"; its code is part of the keys of what uses it."""
+        return self._entry(name).target
 
     def check(self, name: str) -> str:
         """Return `name` if it is known, else raise the error that `get` would raise."""
@@ -91,7 +96,19 @@ class Registry(Generic[T]):
             return
         self._discovered = True
         for point in entry_points(group=self.entry_point_group):
-            self._entries.setdefault(point.name, _Entry(point.load, "", point.module))
+            self._entries.setdefault(point.name, _Entry(point.load, "", f"{point.module}:{point.attr}"))
+
+
+# Modules whose import registers something, in order; a set that keeps it.
+_registering: dict[str, None] = {}
+
+
+def registering_modules() -> tuple[str, ...]:
+    """Modules that registered something in this process: another process has to import them to know the same names.
+
+    What lies in a script itself ("__main__") is not among them: Python runs the script again in a spawned process.
+    """
+    return tuple(module for module in _registering if module != "__main__")
 
 
 def unknown_name(kind: str, name: str, known: object) -> AtlasError:
@@ -105,6 +122,10 @@ def unknown_name(kind: str, name: str, known: object) -> AtlasError:
 def _load(target: str) -> T:  # type: ignore[type-var]
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+
+
+def _target_of(obj: object) -> str:
+    return f"{obj.__module__}:{getattr(obj, '__qualname__', '')}"
 
 
 def _first_line(obj: object) -> str:

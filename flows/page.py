@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from uuid import UUID
 
 from prefect import get_run_logger
@@ -18,10 +19,6 @@ from atlas_core.manifest import Manifest
 from atlas_core.plan.node import Node
 from atlas_core.plan.session import StudySession
 from atlas_core.plan.workers import JobFailure, Outcome
-from atlas_core.results.database import connect
-from atlas_core.results.rendering import table_records
-from atlas_core.results.report.study import write_study_report
-from atlas_core.results.tables import build_table, table_names
 from atlas_core.stages.stage import Job
 from atlas_core.understanding.study import Understanding
 from atlas_core.understanding.text import understanding_lines
@@ -81,20 +78,35 @@ class FlowPage:
         self._shown_at = time.monotonic()
         update_progress_artifact(self._artifact, progress=100.0 * (self._total - self._left) / self._total)
 
-    @staticmethod
-    def publish_results(session: StudySession, key: str) -> None:
-        """The study's main table as a Prefect artifact, the same that `atlas table` prints, and its report."""
-        table = session.study.protocol.replace("_", "-")
-        if table in table_names():  # a protocol of another package may have none
-            connection = connect(session.resolver.store.path("aggregate", key))
-            records = table_records(build_table(connection, table))
-            create_table_artifact(records, key=_key(session, table), description=session.study.description)
-        report = session.placement.home.expanduser().absolute() / "reports" / f"{session.study.name}.html"
-        report.parent.mkdir(parents=True, exist_ok=True)
-        write_study_report([session.study], session.placement, report, title=session.study.name)
-        create_link_artifact(
-            report.as_uri(), link_text=f"report of {session.study.name}", key=_key(session, "report")
-        )
+
+def publish_results(session: StudySession, key: str) -> None:
+    """The study's main table as a Prefect artifact, the same that `atlas table` prints, and a link to its report."""
+    # Here, because DuckDB and matplotlib take seconds to import, which a study need not wait for before it starts.
+    from atlas_core.results.database import connect
+    from atlas_core.results.rendering import table_records
+    from atlas_core.results.tables import build_table, table_names
+
+    table = session.study.protocol.replace("_", "-")
+    if table in table_names():  # a protocol of another package may have none
+        connection = connect(session.resolver.store.path("aggregate", key))
+        records = table_records(build_table(connection, table))
+        create_table_artifact(records, key=_key(session, table), description=session.study.description)
+    report = _report(session, key)
+    create_link_artifact(
+        report.as_uri(), link_text=f"report of {session.study.name}", key=_key(session, "report")
+    )
+
+
+def _report(session: StudySession, key: str) -> Path:
+    """The report of these results, written unless an earlier run has written it."""
+    folder = session.placement.home.expanduser().absolute() / "reports"
+    path = folder / f"{session.study.name}-{key[:12]}.html"
+    if not path.is_file():
+        from atlas_core.results.report.study import write_study_report
+
+        folder.mkdir(parents=True, exist_ok=True)
+        write_study_report([session.study], session.placement, path, title=session.study.name)
+    return path
 
 
 def _key(session: StudySession, what: str) -> str:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core import to_jsonable_python
 
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.config import MethodConfig, ViewsConfig
@@ -72,4 +73,5 @@ class Overrides(BaseModel):
 def given(overrides: Overrides | None, **more: Any) -> dict[str, Any]:
     """The fields that were given, as plain values."""
     fields = overrides.model_dump(mode="json", exclude_none=True, exclude_unset=True) if overrides else {}
-    return fields | more
+    plain: dict[str, Any] = to_jsonable_python(more)
+    return fields | plain

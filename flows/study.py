@@ -19,7 +19,7 @@ from atlas_core.plan.groups import Group, groups_of
 from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.session import StudySession
 from atlas_core.plan.stacks import stack_names
-from flows.page import FlowPage
+from flows.page import FlowPage, publish_results
 from tasks.stages import (
     StageTask,
     aggregate,
@@ -61,7 +61,7 @@ def carry_out(study: StudyConfig, placement: Placement) -> str:
 
         tasks.wait(files, images, features, class_wise, instance_wise, runs, predictions, tables)
     key = session.finish()
-    FlowPage.publish_results(session, key)
+    publish_results(session, key)
     return key
 
 

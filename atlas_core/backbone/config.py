@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class BackboneConfig(BaseModel):
-    """A frozen CLIP model: which one, from which weights, in which precision and where.
+    """A frozen CLIP model: which one, from which weights and in which precision. Where it runs, the placement says.
 
     Attributes:
         model: An open_clip model name, the path of an open_clip model-config JSON, or "demo" for the small
@@ -19,7 +19,6 @@ class BackboneConfig(BaseModel):
         precision: Number format of weights and activations. bf16 and fp16 need hardware that has them.
         compile: Run the image tower's blocks through `torch.compile` (it needs a C++ compiler, and a minute at the
             first step). Part of the key where it is set: fused operations round differently.
-        device: "auto" (CUDA where there is one, else the CPU) or a torch device. Never part of a key.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,4 +28,12 @@ class BackboneConfig(BaseModel):
     weights: Path | None = None
     precision: Precision = "fp32"
     compile: bool = False
-    device: str = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_device(cls, value: object) -> object:
+        if isinstance(value, dict) and "device" in value:
+            raise ValueError(
+                "`device` is no part of a study: give --device to the command, or `placement.device` to a deployment"
+            )
+        return value

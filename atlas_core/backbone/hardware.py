@@ -34,7 +34,7 @@ def resolve_device(name: str) -> torch.device:
         raise AtlasError(
             f"device {name!r} is not available here ({str(error).partition(chr(10))[0]})",
             expected='"auto", "cpu", or a device that torch sees',
-            fix="set `backbone.device: auto`",
+            fix="choose one of these with --device, or `placement.device` in a deployment",
         ) from error
     return device
 

@@ -36,20 +36,23 @@ __all__ = ["backbone_identity", "input_size", "load_backbone"]
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def load_backbone(cfg: BackboneConfig) -> FrozenClip:
-    """The frozen model of a configuration; loaded once a process, whatever asks for it.
+def load_backbone(cfg: BackboneConfig, device: str = "auto") -> FrozenClip:
+    """The frozen model of a configuration; loaded once in a process and device, whatever asks for it.
+
+    Args:
+        device: "auto" (CUDA where there is one, else the CPU) or a torch device.
 
     Raises:
         AtlasError: An unknown model or tag, weights that cannot be had or do not fit, an architecture that
             cannot be prompted, or a precision or device that this machine lacks.
     """
-    device = resolve_device(cfg.device)
-    check_precision(cfg.precision, device)
+    where = resolve_device(device)
+    check_precision(cfg.precision, where)
     config = model_config(cfg.model)
     check_source(cfg)
     weights = weights_file(cfg)
     stamp = None if weights is None else file_stamp(weights)
-    return _load(cfg, sha256_of([config, pixel_normalisation(cfg)]), stamp, str(device))
+    return _load(cfg, sha256_of([config, pixel_normalisation(cfg)]), stamp, str(where))
 
 
 @lru_cache(maxsize=4)

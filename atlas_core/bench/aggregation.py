@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
-from atlas_core.evaluation.measures import metrics_row
 from atlas_core.evaluation.predictions import prediction_rows
+from atlas_core.hashing import sha256_of
 from atlas_core.manifest import Manifest
 from atlas_core.placement import Placement
 from atlas_core.results.database import connect, query
@@ -29,6 +29,7 @@ from atlas_core.store import Store
 Row = dict[str, object]
 
 _CLASSES = 10
+_SUPERVISION = {"name": "one_hot"}
 _QUESTION = "SELECT run_id, avg((prediction = label)::int), count(*) FROM predictions GROUP BY run_id"
 
 
@@ -55,7 +56,6 @@ def _artifacts(store: Store, runs: int, images: int) -> tuple[list[Manifest], li
     ]
     tables = {
         "predictions": predictions,
-        "metrics": rows_to_table("metrics", [metrics_row(predictions, _CLASSES)]),
         "classes": rows_to_table("classes", names),
     }
 
@@ -81,7 +81,7 @@ def _run_parts(seed: int) -> dict[str, Any]:
     config = {
         "dataset": "digits",
         "method": "coop",
-        "supervision": {"name": "one_hot"},
+        "supervision": _SUPERVISION,
         "options": {},
         "training": {"epochs": 50, "batch_size": 32, "lr": 0.002},
         "shots": 16,
@@ -95,7 +95,13 @@ def _context(placement: Placement, tuned: list[Manifest], evaluated: list[Manife
     out.mkdir()
     pairs = [(evaluation.key, run.key) for evaluation, run in zip(evaluated, tuned, strict=True)]
     runtime = {"artifacts": [(each.stage, each.key) for each in (*tuned, *evaluated)], "evaluations": pairs}
-    study = {"study": "many-images", "protocol": "few_shot", "backbone": "none", "datasets": {}}
+    study: dict[str, Any] = {
+        "study": "many-images",
+        "protocol": "few_shot",
+        "backbone": "none",
+        "datasets": {},
+    }
+    study["supervisions"] = {sha256_of(_SUPERVISION): "one_hot"}
     return StageContext(study, {}, out, out, "", runtime, placement)
 
 

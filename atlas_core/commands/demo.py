@@ -42,7 +42,7 @@ def next_steps(home: Path) -> str:
         (f"export ATLAS_HOME={shlex.quote(str(home.absolute()))}", ""),
         (f"{atlas} report base-to-new", "one HTML file: tables, figures, every run and its why"),
         (f'{atlas} sql "FROM base_to_new"', "ask in SQL; SHOW TABLES lists the views"),
-        (f'{atlas} why "shapes /coop/ atlas_csl seed1"', "why a run is fresh, stale or missing"),
+        (f'{atlas} why "shapes /coop/ atlas_csl seed1"', "why a run is fresh, stale, missing or pending"),
         (f"{atlas} run benchmark", "all four protocols on the demo datasets"),
         ("make serve", "Prefect's server, deployments and a worker; then:"),
         ("prefect deployment run base-to-new/demo --watch", ""),

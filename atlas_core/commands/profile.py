@@ -106,8 +106,8 @@ def show_profile(job: Job, placement: Placement, steps: int, operators: int, tra
     with TemporaryDirectory() as folder:
         work = Path(folder)
         context = StageContext(job.config, inputs, work, work, job.key, job.runtime, placement)
-        clip = load_backbone(backbone_config(context))
-        method = build_method(clip, job.config, inputs, trained=True)
+        clip = load_backbone(backbone_config(context), context.placement.device)
+        method = build_method(clip, job.config, inputs, trained=True, cost=job.runtime["cost"])
         if not method.learns:
             raise AtlasError(f"{job.name} trains nothing", expected="a run of a method that learns")
         prepared = prepare_run(context, clip, method)

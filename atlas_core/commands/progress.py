@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from atlas_core.manifest import Manifest
+from atlas_core.plan.cost_numbers import device_class
 from atlas_core.plan.estimate import Costs, seconds_to_go
 from atlas_core.plan.node import Node
 from atlas_core.plan.session import StudySession
@@ -42,6 +43,7 @@ class ConsoleObserver:
         self._made = dict.fromkeys(STAGE_ORDER, 0)
         self._failed = 0
         self._store = session.resolver.store
+        self._device = device_class(session.placement.device)
         self._costs: Costs | None = None
         self._nodes = session.graph.nodes
         title = f"{session.study.name}: {self._total['tune']} runs, {len(self._nodes)} artifacts"
@@ -110,7 +112,7 @@ class ConsoleObserver:
     def _known_costs(self) -> Costs:
         """What such jobs have cost on this store; read when the first job is made, never in a cached study."""
         if self._costs is None:
-            self._costs = Costs.from_manifests(self._store.manifests())
+            self._costs = Costs.from_manifests(self._store.manifests(), self._device)
             self._costs.expect(self._nodes)
         return self._costs
 
@@ -120,7 +122,7 @@ class ConsoleObserver:
             self._guessed_at = time.monotonic()
             waiting = [node for node in self._nodes if node.name not in self._ended]
             seconds = seconds_to_go(waiting, self._known_costs(), self.workers)
-            self._guess = "" if seconds is None else f" · {readable_seconds(seconds)} to go"
+            self._guess = f" · {readable_seconds(seconds)} to go"
         return self._guess
 
 

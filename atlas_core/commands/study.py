@@ -1,14 +1,15 @@
-"""`atlas run | status | why | plan`: studies from the command line."""
+"""`atlas run | status | why`: studies from the command line."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from atlas_core.commands.options import (
@@ -27,24 +28,19 @@ from atlas_core.commands.options import (
     placement_from,
     studies_from,
 )
-from atlas_core.commands.progress import ConsoleObserver, print_understanding, readable_seconds
+from atlas_core.commands.progress import ConsoleObserver
 from atlas_core.config import StudyConfig
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
-from atlas_core.plan.conflicts import conflicts
-from atlas_core.plan.estimate import Costs, seconds_to_go
 from atlas_core.plan.explain import Explanation, explain, find_node, readable_difference, when
-from atlas_core.plan.known_datasets import known_datasets
-from atlas_core.plan.notes import study_notes
 from atlas_core.plan.records import recorded_studies
-from atlas_core.plan.resolve import Resolver
+from atlas_core.plan.resolve import STATUSES, Resolver, ToMake
 from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.session import run_study
 from atlas_core.registry import unknown_name
 from atlas_core.stages.stage import STAGE_ORDER
 from atlas_core.store import Store
-from atlas_core.understanding.study import understand_study
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -82,7 +78,7 @@ def status(
     data_root: DataOption = None,
     output: Annotated[str, typer.Option("--format", help="table or json")] = "table",
 ) -> None:
-    """List a study's stages and runs as fresh, stale or missing; nothing is run."""
+    """List a study's stages and runs as fresh, stale, missing or pending; nothing is run."""
     if output not in ("table", "json"):
         raise unknown_name("format", output, ("table", "json"))
     placement = placement_from(home, store, data_root)
@@ -91,13 +87,16 @@ def status(
         print(json.dumps([{"study": a, "stage": b, "name": c, "status": d} for a, b, c, d in rows], indent=1))
         return
     counts = Counter((row[0], row[1], row[3]) for row in rows)
-    table = Table("study", "stage", "fresh", "stale", "missing", box=None, pad_edge=False)
-    for name in dict.fromkeys(row[0] for row in rows):
+    table = Table("study", "stage", *STATUSES, box=None, pad_edge=False)
+    names = list(dict.fromkeys(row[0] for row in rows))
+    for name in names:
         for stage in STAGE_ORDER:
-            numbers = [counts[name, stage, kind] for kind in ("fresh", "stale", "missing")]
+            numbers = [counts[name, stage, kind] for kind in STATUSES]
             if any(numbers):
                 table.add_row(name, stage, *(str(number or "·") for number in numbers))
     out.print(table)
+    for name in names:
+        out.print(f"{name}: {to_make_text([row[3] for row in rows if row[0] == name])}", soft_wrap=True)
     not_fresh = [row for row in rows if row[1] == "tune" and row[3] != "fresh"]
     for _, _, name, state in not_fresh[:60]:
         out.print(f"{state:<8} {name.removeprefix('tune/')}", soft_wrap=True)
@@ -112,58 +111,13 @@ def status_rows(study: StudyConfig, placement: Placement) -> list[tuple[str, str
     return [(study.name, node.stage, node.name, states[node.name].status) for node in graph.nodes]
 
 
-def plan(
-    study: StudyArgument,
-    preset: PresetOption = "demo",
-    assignments: SetOption = None,
-    workers: WorkersOption = None,
-    home: HomeOption = None,
-    store: StoreOption = None,
-    data_root: DataOption = None,
-    strict: StrictOption = False,
-) -> None:
-    """Say what a study would do: what was understood, runs, what is cached, an estimate of time and disk.
-
-    The exit status is 1 when something in it cannot work.
-    """
-    placement = placement_from(home, store, data_root, workers)
-    refused: list[str] = []
-    costs = Costs.from_manifests(Store(placement.store_path).manifests())
-    for each in studies_from(study, preset, assignments):
-        graph = build_graph(each, placement)
-        states = Resolver(graph, Store(placement.store_path)).states()
-        waiting = [node for node in graph.nodes if states[node.name].status != "fresh"]
-        runs = graph.of_stage("tune")
-        cached = sum(states[node.name].status == "fresh" for node in runs)
-        seconds = seconds_to_go(waiting, costs, placement.workers)
-        size = sum(costs.bytes(node) or 0.0 for node in waiting)
-        unknown = sorted({node.stage for node in waiting if costs.seconds(node) is None})
-        out.print(f"[bold]{each.name}[/bold] {each.description}", soft_wrap=True)
-        out.print(
-            f"  {len(runs)} runs, {cached} of them cached; {len(waiting)} of {len(graph.nodes)} artifacts to make"
-        )
-        understanding = understand_study(graph, states, placement)
-        print_understanding(out, understanding)
-        if strict:
-            understanding.check_strict()
-        known = known_datasets(graph, states, placement)
-        found = conflicts(graph, known)
-        refused += [each.name] if found else []
-        for line in found:
-            out.print(f"  [red]conflict[/red] {escape(line)}", soft_wrap=True)
-        for line in study_notes(graph, states, known, placement):
-            out.print(f"  [yellow]note[/yellow] {escape(line)}", soft_wrap=True)
-        if waiting:
-            guess = (
-                "unknown until the first of their kind is made"
-                if seconds is None
-                else readable_seconds(seconds)
-            )
-            out.print(f"  about {guess} on {placement.workers} workers, {size / 1e6:.1f} MB on disk")
-            if unknown and seconds is not None:
-                out.print(f"  never measured on this store, counted like the others: {', '.join(unknown)}")
-    if refused:
-        raise typer.Exit(1)
+def to_make_text(statuses: Sequence[str]) -> str:
+    """ "77 of 77 artifacts to make", "between 4 and 77 of 77 artifacts to make (…)"."""
+    to_make = ToMake.of(statuses)
+    text = f"{to_make} of {len(statuses)} artifacts to make"
+    if to_make.perhaps:
+        text += f" ({to_make.perhaps} are pending: found in the store if what they are made from comes out as it was)"
+    return text
 
 
 def why(
@@ -180,7 +134,7 @@ def why(
     store: StoreOption = None,
     data_root: DataOption = None,
 ) -> None:
-    """Explain why a run is fresh, stale or missing, field by field."""
+    """Explain why a run is fresh, stale, missing or pending, field by field."""
     placement = placement_from(home, store, data_root)
     artifacts = Store(placement.store_path)
     studies = studies_from(study, preset, assignments) if study else recorded_studies(artifacts)
@@ -215,8 +169,18 @@ def explanation_lines(explanation: Explanation, most: int = 24) -> list[str]:
         lines.append(
             f"made {when(made)} on {made.host} in {made.wall_seconds:.2f} s, key {made.key[:16]}, {made.bytes} bytes"
         )
+        if made.accepted is not None:
+            on = datetime.fromtimestamp(made.accepted.when).strftime("%Y-%m-%d")
+            remade = len(made.accepted.checked)
+            lines.append(
+                f"  accepted {on} from key {made.accepted.from_key[:16]}: {remade} artifacts were remade alike"
+            )
     for cause in explanation.causes:
         lines.append(f"waits for {cause}")
+    if explanation.status == "pending" and explanation.sibling is not None:
+        sibling = explanation.sibling
+        lines.append(f"if that comes out as it was, it is {sibling.key[:16]}, made {when(sibling)}")
+        return lines
     if explanation.sibling is None:
         lines.append("no other version of it is in the store")
         return lines

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from atlas_core.errors import AtlasError
 
@@ -92,6 +95,12 @@ def metrics_row(predictions: pa.Table, n_classes: int) -> dict[str, object]:
     measures = measure(predictions, n_classes)
     names = {name: predictions[name][0].as_py() for name in ("run_id", "target", "subset")}
     return {**names, **asdict(measures)}
+
+
+def evaluation_row(folder: Path) -> dict[str, Any]:
+    """A row of the `metrics` table from the folder of an `evaluate` artifact."""
+    n_classes = pq.read_metadata(folder / "classes.parquet").num_rows
+    return metrics_row(pq.read_table(folder / "predictions.parquet"), n_classes)
 
 
 def accuracy(predictions: pa.Table) -> float:

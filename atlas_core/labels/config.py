@@ -71,6 +71,15 @@ class SupervisionConfig(BaseModel):
         return _PREFIX + self.source if self.name == _ATLAS else self.name
 
     @property
+    def full_label(self) -> str:
+        """The label, with the label source's constants where they are not the defaults."""
+        plain = SupervisionConfig.model_validate(self.label)
+        changed = [
+            f"{name}={value}" for name, value in self.options.items() if plain.options.get(name) != value
+        ]
+        return self.label + (f"({','.join(changed)})" if changed else "")
+
+    @property
     def needs(self) -> frozenset[str]:
         """Inputs to prepare before training, of {"csl", "isl", "teacher"}."""
         return SOURCES.get(self.source).needs

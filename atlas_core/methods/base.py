@@ -12,6 +12,7 @@ from atlas_core.backbone.clip import FrozenClip, normalise
 from atlas_core.errors import AtlasError
 from atlas_core.methods.traits.base import (
     Classes,
+    Cost,
     MethodOptions,
     MethodTraits,
     TextReference,
@@ -22,6 +23,7 @@ from atlas_core.methods.traits.base import (
 __all__ = [
     "Batch",
     "Classes",
+    "Cost",
     "CrossEntropy",
     "Encoder",
     "MethodOptions",

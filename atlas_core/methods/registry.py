@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from atlas_core.methods.traits.base import MethodTraits
 
 _HERE = "atlas_core.methods."
-# Name → (module, class) of this package's own methods; "coop:CoOp" has its traits in "traits.coop:CoOpTraits".
-_OWN: dict[str, tuple[str, str]] = {}
 
 METHODS: Registry[type[PromptMethod]] = Registry("method", "atlas.methods")
 for _name, _target, _summary in (
@@ -33,9 +31,7 @@ for _name, _target, _summary in (
     ("ivlp", "ivlp:IVLP", "deep prompts in both towers, independent of each other"),
     ("vpt", "vpt:VPT", "prompts in the image tower alone, shallow or deep"),
 ):
-    METHODS.add_lazy(_name, _HERE + _target, _summary)
-    _module, _, _class = _target.partition(":")
-    _OWN[_name] = (_module, _class)
+    METHODS.add_lazy(_name, f"{_HERE}{_target}", _summary)
 
 
 def method_traits(name: str) -> type[MethodTraits]:
@@ -44,7 +40,9 @@ def method_traits(name: str) -> type[MethodTraits]:
     Raises:
         AtlasError: No such name; the message suggests the nearest ones.
     """
-    module, kind = _OWN.get(name, ("", ""))
-    if METHODS.module(name) != _HERE + module:  # of another package, or registered in place of one of ours
+    module, _, kind = METHODS.target(name).partition(":")
+    if not module.startswith(_HERE):  # of another package, or registered in place of one of ours
         return METHODS.get(name)
-    return cast("type[MethodTraits]", getattr(import_module(f"{_HERE}traits.{module}"), f"{kind}Traits"))
+    # "coop:CoOp" has its traits in "traits.coop:CoOpTraits".
+    traits = import_module(f"{_HERE}traits.{module.removeprefix(_HERE)}")
+    return cast("type[MethodTraits]", getattr(traits, f"{kind}Traits"))

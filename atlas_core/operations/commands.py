@@ -1,16 +1,37 @@
-"""`atlas doctor | gc | store verify`."""
+"""`atlas doctor | gc | store verify | store accept`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from atlas_core.commands.options import DataOption, DeviceOption, HomeOption, StoreOption, placement_from
-from atlas_core.operations.garbage import garbage, known_studies, needed_by, remove
+from atlas_core.commands.options import (
+    DataOption,
+    DeviceOption,
+    HomeOption,
+    PresetOption,
+    SetOption,
+    StoreOption,
+    StudyArgument,
+    placement_from,
+    studies_from,
+)
+from atlas_core.operations.garbage import (
+    Piece,
+    empty_trash,
+    garbage,
+    known_studies,
+    needed_by,
+    remove,
+    trash,
+)
 from atlas_core.operations.verify import check_artifacts
-from atlas_core.store import Store
+from atlas_core.plan.build import build_graph
+from atlas_core.plan.resolve import Resolver
+from atlas_core.store import Store, adopt
 
 out = Console(highlight=False)
 store_app = typer.Typer(name="store", help="The store of artifacts.", no_args_is_help=True)
@@ -40,29 +61,59 @@ def doctor(
 
 def gc(
     delete: Annotated[
-        bool, typer.Option("--delete", help="Remove it; without this it is only listed.")
+        bool, typer.Option("--delete", help="Move it to the store's trash; without this it is only listed.")
+    ] = False,
+    empty: Annotated[
+        bool,
+        typer.Option("--empty-trash", help="Delete for good what lies in the trash; nothing else is done."),
     ] = False,
     home: HomeOption = None,
     store: StoreOption = None,
     data_root: DataOption = None,
 ) -> None:
-    """List (or remove) artifacts that no preset and no study that was run needs, and leftovers of crashes."""
+    """List artifacts that no preset and no study that was run needs, and leftovers of crashes; or remove them."""
     placement = placement_from(home, store, data_root)
     artifacts = Store(placement.store_path)
+    if empty:
+        pieces = list(trash(artifacts))
+        empty_trash(artifacts)
+        _show(pieces)
+        out.print(f"{len(pieces)} pieces, {_megabytes(pieces):.2f} MB deleted for good", soft_wrap=True)
+        return
     studies = known_studies(artifacts)
     pieces = list(garbage(artifacts, needed_by(studies, placement)))
-    for piece in pieces:
-        out.print(
-            f"{piece.bytes / 1e6:>10.2f} MB  {piece.name}: {piece.reason}", markup=False, soft_wrap=True
-        )
-    size = sum(piece.bytes for piece in pieces) / 1e6
+    _show(pieces)
     if delete:
         remove(artifacts, pieces)
-    done = "removed" if delete else "would be removed (`atlas gc --delete`)" if pieces else "to remove"
+    done = (
+        "moved to the trash (`atlas gc --empty-trash` deletes it)"
+        if delete
+        else "would be moved to the trash (`atlas gc --delete`)"
+        if pieces
+        else "to remove"
+    )
     out.print(
-        f"{len(pieces)} pieces, {size:.2f} MB {done}; {len(studies)} studies were asked what they need",
+        f"{len(pieces)} pieces, {_megabytes(pieces):.2f} MB {done}; {len(studies)} studies were asked what they need",
         soft_wrap=True,
     )
+
+
+def _show(pieces: Sequence[Piece]) -> None:
+    for piece in pieces:
+        size = f"{piece.bytes / 1e6:>10.2f} MB"
+        out.print(f"{size}  {piece.name}: {piece.reason}", markup=False, soft_wrap=True)
+
+
+def _megabytes(pieces: Sequence[Piece]) -> float:
+    return sum(piece.bytes for piece in pieces) / 1e6
+
+
+@store_app.command("adopt")
+def adopt_store(home: HomeOption = None, store: StoreOption = None) -> None:
+    """Make a store of a folder that holds files already; what is not a store's stays as it is."""
+    root = placement_from(home, store, None).store_path
+    adopt(root)
+    out.print(f"{root} is a store", markup=False, soft_wrap=True)
 
 
 @store_app.command("verify")
@@ -92,3 +143,42 @@ def verify(
     out.print(f"{count} artifacts, {size / 1e6:.1f} MB read, {damaged} {state}")
     if damaged and not delete_damaged:
         raise typer.Exit(1)
+
+
+@store_app.command("accept")
+def accept(
+    study: StudyArgument,
+    preset: PresetOption = "demo",
+    assignments: SetOption = None,
+    number: Annotated[
+        int, typer.Option("--check", min=1, help="Artifacts of each stage that are remade and compared.")
+    ] = 3,
+    device: DeviceOption = "auto",
+    home: HomeOption = None,
+    store: StoreOption = None,
+    data_root: DataOption = None,
+) -> None:
+    """Take over artifacts that other code made, if some of each stage, remade, are the same bit for bit."""
+    # Here, because remaking imports torch, which the command line's help need not wait for.
+    from atlas_core.operations.acceptance import candidates, check, drawn, enter
+
+    placement = placement_from(home, store, data_root, device=device)
+    artifacts = Store(placement.store_path)
+    graphs = [build_graph(each, placement) for each in studies_from(study, preset, assignments)]
+    every = [each for graph in graphs for each in candidates(graph, Resolver(graph, artifacts))]
+    found = list({(each.job.stage, each.job.key): each for each in every}.values())
+    units = drawn(found, number)
+    for unit in units:
+        check(artifacts, unit, placement)
+        out.print(f"the same  {', '.join(each.job.name for each in unit)}", markup=False, soft_wrap=True)
+    checked = [each.job.name for unit in units for each in unit]
+    enter(artifacts, found, checked, placement)
+    out.print(
+        f"{len(checked)} artifacts remade, all of them the same; {len(found)} accepted"
+        + (
+            ": `atlas run` compacts the study's tables again"
+            if found
+            else ", because none is stale for its code alone"
+        ),
+        soft_wrap=True,
+    )

@@ -14,19 +14,24 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from atlas_core.code.closure import Sources
+from atlas_core.code.records import FOLDER as CODE_FOLDER
 from atlas_core.config import StudyConfig
 from atlas_core.hashing import artifact_key
 from atlas_core.manifest import Manifest, read_manifest
-from atlas_core.operations.verify import artifact_folders
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import Resolver
 from atlas_core.presets import load_studies, preset_names
 from atlas_core.results.current import current_aggregates
-from atlas_core.store import Store, hostname
+from atlas_core.store import TRASH, Store, hostname, known_stages
 
 Place = tuple[str, str]  # stage, key
+
+# How this program names what it leaves in a store's own folders; what is named otherwise is somebody else's.
+_TEMPORARY = re.compile(r"~(?P<host>[^~]+)~(?P<pid>\d+)~")
+_WORK = re.compile(r"[a-z][a-z0-9_]*-[0-9a-f]{64}")
 
 # A folder of another host, or without a writer's name, counts as given up after so long without a change.
 GIVEN_UP_SECONDS = 24 * 3600.0
@@ -84,11 +89,12 @@ def needed_by(studies: Iterable[StudyConfig], placement: Placement) -> Needed:
     store = _ReadOnce(placement.store_path)
     datasets = _datasets_in(store)
     outside: dict[str, str] = {}
+    code = Sources()
     artifacts: set[Place] = {(each.stage, each.key) for each in current_aggregates(store)}
     unfinished: set[Place] = set()
     for study in studies:
         graph = build_graph(study, placement, datasets)
-        resolver = Resolver(graph, store, outside)
+        resolver = Resolver(graph, store, outside, code=code)
         states = resolver.states()
         for node in graph.nodes:
             state = states[node.name]
@@ -136,7 +142,7 @@ def _datasets_in(store: Store) -> set[str] | None:
 def garbage(store: Store, needed: Needed, *, now: float | None = None) -> Iterator[Piece]:
     """Artifacts that nothing needs, and what crashes left: half-written folders, work that nobody wants, locks."""
     clock = time.time() if now is None else now
-    for folder in artifact_folders(store):
+    for folder in store.folders():
         manifest = read_manifest(folder)
         made_since = manifest is not None and manifest.created >= needed.asked
         if (folder.parent.name, folder.name) not in needed.artifacts and not made_since:
@@ -144,26 +150,61 @@ def garbage(store: Store, needed: Needed, *, now: float | None = None) -> Iterat
             reason = "no study needs it" if manifest else "has no manifest"
             yield Piece(folder, name, reason, folder_bytes(folder))
     for folder in _folders(store.root / ".tmp"):
-        if not _has_writer(folder, clock):
+        if _TEMPORARY.search(folder.name) and not _has_writer(folder, clock):
             yield Piece(folder, f".tmp/{folder.name}", "its writer is gone", folder_bytes(folder))
     for folder in _folders(store.root / ".work"):
-        stage, _, key = folder.name.partition("-")
+        stage, _, key = folder.name.rpartition("-")
+        if not _WORK.fullmatch(folder.name):
+            continue
         if (stage, key) not in needed.unfinished and _age(folder, clock) > QUIET_SECONDS:
             yield Piece(folder, f".work/{folder.name[:40]}", "no study waits for it", folder_bytes(folder))
     for file in sorted((store.root / ".work").glob("*.lock")):
-        if _given_up(file, clock):
+        if _WORK.fullmatch(file.stem) and _given_up(file, clock):
             yield Piece(file, f".work/{file.name[:40]}….lock", "nobody holds it", 0)
+    yield from _unused_records(store, clock)
+
+
+def _unused_records(store: Store, now: float) -> Iterator[Piece]:
+    """What was recorded of code that made none of the artifacts that are there; a study records before it makes."""
+    used = {manifest.key_parts.get("code") for manifest in store.manifests()}
+    for file in sorted((store.root / CODE_FOLDER).glob("*.json")):
+        if file.stem not in used and _age(file, now) > QUIET_SECONDS:
+            yield Piece(
+                file, f"{CODE_FOLDER}/{file.stem[:16]}", "no artifact was made by it", file.stat().st_size
+            )
 
 
 def remove(store: Store, pieces: Sequence[Piece]) -> None:
-    """Remove them; an artifact disappears in one step, before its files are deleted."""
+    """Move artifacts into the store's trash, in one step each, and remove what crashes left."""
     for piece in pieces:
         if piece.path.suffix == ".lock":
             _remove_lock(piece.path)
+        elif piece.path.is_file():
+            piece.path.unlink(missing_ok=True)
         elif piece.path.parent.name.startswith("."):
             shutil.rmtree(piece.path, ignore_errors=True)
         else:
-            store.delete(piece.path.parent.name, piece.path.name)
+            store.discard(piece.path.parent.name, piece.path.name)
+
+
+def trash(store: Store) -> Iterator[Piece]:
+    """What lies in the store's trash."""
+    for stage in known_stages():
+        for folder in _folders(store.root / TRASH / stage):
+            for artifact in _folders(folder):
+                manifest = read_manifest(artifact)
+                name = manifest.name if manifest else f"{stage}/{artifact.name[:16]}"
+                yield Piece(folder, name, "in the trash", folder_bytes(folder))
+
+
+def empty_trash(store: Store) -> None:
+    """Delete for good what lies in the trash; files that somebody put into an artifact's folder are kept."""
+    for stage in known_stages():
+        for folder in _folders(store.root / TRASH / stage):
+            for artifact in _folders(folder):
+                store.delete_folder(artifact)
+            with suppress(OSError):  # something else lies in there
+                folder.rmdir()
 
 
 def folder_bytes(folder: Path) -> int:
@@ -183,7 +224,7 @@ def _folders(folder: Path) -> list[Path]:
 
 def _has_writer(folder: Path, now: float) -> bool:
     """Whether the process that a temporary folder is named after may still be writing to it."""
-    named = re.search(r"~(?P<host>[^~]+)~(?P<pid>\d+)~", folder.name)
+    named = _TEMPORARY.search(folder.name)
     if named is None or named["host"] != hostname():
         return _age(folder, now) < GIVEN_UP_SECONDS
     try:

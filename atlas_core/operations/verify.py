@@ -28,17 +28,9 @@ class Checked:
     faults: tuple[str, ...]
 
 
-def artifact_folders(store: Store) -> list[Path]:
-    """Every folder `<store>/<stage>/<key>`, whole or not, sorted; the store's own folders start with a dot."""
-    if not store.root.is_dir():
-        return []
-    stages = [each for each in store.root.iterdir() if each.is_dir() and not each.name.startswith(".")]
-    return sorted(folder for stage in stages for folder in stage.iterdir() if folder.is_dir())
-
-
 def check_artifacts(store: Store) -> Iterator[Checked]:
     """Read every artifact, one after the other."""
-    for folder in artifact_folders(store):
+    for folder in store.folders():
         manifest = read_manifest(folder)
         stage, key = folder.parent.name, folder.name
         if manifest is None:

@@ -8,6 +8,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from atlas_core.backbone.source import backbone_identity, backbone_label, input_size
+from atlas_core.code.closure import Sources
 from atlas_core.config import MethodConfig, StudyConfig
 from atlas_core.datasets.catalogue import DatasetSpec, dataset_spec
 from atlas_core.datasets.identity import describe_datasets, study_datasets
@@ -24,6 +25,7 @@ from atlas_core.plan.node import Node
 from atlas_core.plan.run import Run
 from atlas_core.plan.stacks import stack_family
 from atlas_core.protocols.protocol import PROTOCOLS, Evaluation, Training
+from atlas_core.stages.image_inputs import IMAGE_INPUTS
 from atlas_core.stages.stage import STAGES
 from atlas_core.training.recipe import Recipe, method_defaults, resolve_recipe
 
@@ -80,7 +82,7 @@ class _Builder:
         named = study_datasets(self.study.entries)
         self._spec = cache(lambda entry: named.get(entry) or dataset_spec(entry))
         self._dataset = cache(self._make_dataset)
-        self.backbone_runtime = self.study.backbone.model_dump(mode="json", exclude={"device"})
+        self.backbone_runtime = self.study.backbone.model_dump(mode="json")
 
     @cached_property
     def backbone(self) -> dict[str, str]:
@@ -138,12 +140,13 @@ class _Builder:
         plain = spec.model_dump(mode="json")
         runtime = {"spec": plain, "folder": str(spec.path(self.placement.data_path))}
         source = plain["source"] or {}
-        modules = [f"atlas_core.datasets.{source['generator']}"] if source.get("generator") else []
-        fetch = self._node(
-            "fetch", spec.name, {"source": source, "folder": spec.folder}, {}, runtime, modules
-        )
+        generator = source.get("generator")
+        roots = [f"atlas_core.datasets.{generator}:generate"] if generator else []
+        if generator:
+            runtime["generator"] = Sources().digest(roots)  # its code is its version
+        fetch = self._node("fetch", spec.name, {"source": source, "folder": spec.folder}, {}, runtime, roots)
         layout = {each: plain[each] for each in ("layout", "image_folder", "split_file", "options")}
-        reader = READERS.module(spec.layout)
+        reader = READERS.target(spec.layout)
         return self._node("index", spec.name, layout, {"fetch": fetch}, runtime, [reader]), spec
 
     def _text(self, dataset: str, subset: str, reference: TextReference, label: str) -> Node:
@@ -199,7 +202,7 @@ class _Builder:
         config = {
             "backbone": self.backbone,
             "method": run.method,
-            "options": run.options.model_dump(mode="json"),
+            "options": run.options.result(),
             "training": run.recipe.model_dump(mode="json"),
             "supervision": run.supervision.model_dump(mode="json") if run.supervision else None,
             "templates": dict(spec.templates),
@@ -209,17 +212,16 @@ class _Builder:
             "seed": run.seed,
         }
         inputs = self._class_inputs(run, run.training.dataset, run.training.subset)
-        modules = [METHODS.module(run.method)]
+        roots = [METHODS.target(run.method), IMAGE_INPUTS.target(run.traits.image_input)]
         if run.supervision is not None:
             inputs |= self._training_inputs(run, inputs["classes"])
-            modules.append(SOURCES.module(run.supervision.source))
-        runtime = self._at_backbone()
+            # A supervisor has one-hot labels beside its source, for the epochs without it.
+            roots += [SOURCES.target(source) for source in (run.supervision.source, "one_hot")]
+        runtime = {**self._at_backbone(), "cost": run.options.cost()}
         if run.traits.stackable:
-            modules.append("atlas_core.training.stack")
+            roots += [f"atlas_core.training.stack:{name}" for name in ("can_stack", "train_stack")]
             runtime["stack"] = stack_family(config)
-        return self._node(
-            "tune", run.name(spec.name), config, inputs, runtime, modules, run.family(spec.name)
-        )
+        return self._node("tune", run.name(spec.name), config, inputs, runtime, roots, run.family(spec.name))
 
     def _class_inputs(self, run: Run, dataset: str, subset: str, *, trained: bool = True) -> dict[str, Node]:
         """Class names of a class set (with the dataset's own prompt), and the method's frozen text reference."""
@@ -267,20 +269,30 @@ class _Builder:
         }
         name = f"{tune.name.removeprefix('tune/')} on {spec.name}/{target.subset}"
         family = f"{tune.family.removeprefix('tune/')} on {spec.name}/{target.subset}"
-        modules = [METHODS.module(run.method)]
-        return self._node("evaluate", name, config, inputs, self._at_backbone(), modules, family)
+        roots = [METHODS.target(run.method), IMAGE_INPUTS.target(run.traits.image_input)]
+        runtime = {**self._at_backbone(), "cost": run.options.cost()}
+        return self._node("evaluate", name, config, inputs, runtime, roots, family)
 
     def add_aggregate(self, evaluations: list[Node]) -> None:
         distinct = list({node.name: node for node in evaluations}.values())
         backbone = backbone_label(self.study.backbone)
-        config = {
+        config: dict[str, Any] = {
             "study": self.study.name,
             "protocol": self.study.protocol,
             "backbone": backbone,
             "datasets": describe_datasets(self.study.entries),
         }
+        # What each supervision is called depends on its label source's defaults, which only the plan looks at.
+        config["supervisions"] = {
+            sha256_of(each.model_dump(mode="json")): each.full_label for each in self._supervisions()
+        }
         indexes = [node for node in self.nodes.values() if node.stage == "index"]
         self._node("aggregate", self.study.name, config, {node.name: node for node in (*distinct, *indexes)})
+
+    def _supervisions(self) -> Iterator[SupervisionConfig]:
+        yield from self.study.supervisions
+        for method in self.study.methods:
+            yield from method.supervisions or ()
 
     # --- making nodes ----------------------------------------------------------------------------------
 
@@ -297,7 +309,7 @@ class _Builder:
         config: dict[str, Any],
         inputs: dict[str, Node],
         runtime: dict[str, Any] | None = None,
-        modules: list[str] | None = None,
+        roots: list[str] | None = None,
         family: str | None = None,
     ) -> Node:
         name = f"{stage}/{label}"
@@ -305,8 +317,8 @@ class _Builder:
             # Variants that the name does not tell apart (one method twice with other options).
             name = f"{name}#{sha256_of(config)[:6]}"
         if name not in self.nodes:
-            roots = (STAGES.module(stage), *(modules or []))
+            code = tuple(dict.fromkeys((STAGES.target(stage), *(roots or []))))
             self.nodes[name] = Node(
-                stage, name, f"{stage}/{family or label}", config, inputs, roots, runtime or {}
+                stage, name, f"{stage}/{family or label}", config, inputs, code, runtime or {}
             )
         return self.nodes[name]

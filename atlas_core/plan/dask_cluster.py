@@ -7,6 +7,7 @@ see under the same path. Imported only where a placement names a cluster, becaus
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import tempfile
 import time
@@ -24,7 +25,8 @@ from distributed import Client, LocalCluster, get_worker, secede
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan.devices import see_one_gpu, shared_gpus
-from atlas_core.plan.workers import Outcome, attempt, attempt_here
+from atlas_core.plan.workers import Outcome, attempt_there, signals_kept_away, use_threads
+from atlas_core.registry import registering_modules
 from atlas_core.stages.stage import Job
 
 LOCAL = "local"
@@ -72,7 +74,7 @@ class DaskLane:
         executor = self._client.get_executor(pure=False)
         aside = self._at_once is not None
         future: Future[list[Outcome]] = executor.submit(
-            _attempt_on_worker, list(jobs), _absolute(placement), self._gpus, aside
+            _attempt_on_worker, list(jobs), _absolute(placement), registering_modules(), self._gpus, aside
         )
         return future
 
@@ -99,15 +101,20 @@ class DaskLane:
 
 
 def _attempt_on_worker(
-    jobs: Sequence[Job], placement: Placement, gpus: tuple[str, ...], aside: bool
+    jobs: Sequence[Job],
+    placement: Placement,
+    registering: Sequence[str],
+    gpus: tuple[str, ...],
+    aside: bool,
 ) -> list[Outcome]:
     if aside:
         secede()  # from here on another job may have this worker's place
-        return attempt(jobs, placement)
+        return attempt_there(jobs, placement, registering)
     if gpus:
         # A local cluster's workers are numbered, and one that is started again keeps its number: no GPU is lost.
         see_one_gpu(gpus, int(get_worker().name))
-    return attempt_here(jobs, placement)  # Dask runs tasks in threads of its own, and torch counts by thread
+    use_threads(placement)  # Dask runs tasks in threads of its own, and torch counts by thread
+    return attempt_there(jobs, placement, registering)
 
 
 def _absolute(placement: Placement) -> Placement:
@@ -153,15 +160,17 @@ def _start_local(workers: int) -> Client:
     # A stage may start processes that decode images, which a daemon may not. Set for good: it is read again
     # whenever a worker is started again.
     dask.config.set({"distributed.worker.daemon": False})
-    cluster = LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=None,
-        memory_limit=0,  # as in a pool of processes: no worker is killed for using much
-    )
-    return Client(cluster)
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # how its workers end is no news to a user
+    with signals_kept_away():
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,  # as in a pool of processes: no worker is killed for using much
+        )
+        return Client(cluster)
 
 
 def _reach(address: str) -> Client:

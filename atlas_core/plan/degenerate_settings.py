@@ -56,13 +56,15 @@ def _few_images(graph: Graph, known: Mapping[str, KnownDataset]) -> Iterator[str
 
 
 def _at_chance(graph: Graph, states: Mapping[str, NodeState], store: Store) -> Iterator[str]:
-    import pyarrow.parquet as pq  # planning a study that was never run does without it
+    from atlas_core.evaluation.measures import (
+        evaluation_row,  # planning a study that was never run does without it
+    )
 
     for node in graph.of_stage("evaluate"):
         manifest = states[node.name].manifest if node.name in states else None
         if manifest is None or node.inputs["run"].config["method"] != "zero_shot":
             continue
-        metrics = pq.read_table(store.path("evaluate", manifest.key) / "metrics.parquet").to_pylist()[0]
+        metrics = evaluation_row(store.path("evaluate", manifest.key))
         if at_chance(metrics["accuracy"], metrics["n_classes"]):
             yield (
                 f"zero-shot CLIP has {metrics['accuracy']:.1f} % on {node.config['target']}/{node.config['subset']}, "

@@ -1,4 +1,4 @@
-"""Why a node is fresh, stale or missing: its key, part by part, beside its newest sibling's."""
+"""Why a node is fresh, stale, missing or pending: its key, part by part, beside its newest sibling's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from atlas_core.code.records import recorded_code
 from atlas_core.errors import AtlasError
 from atlas_core.manifest import Manifest
 from atlas_core.plan.build import Graph
@@ -78,11 +79,16 @@ def explain(resolver: Resolver, states: Mapping[str, NodeState], node: Node) -> 
     ]
     same_name = [each for each in versions if each.name == node.name]
     sibling = next(iter(same_name or versions), None)
+    sibling = next(iter(state.candidates), sibling)
     differences: tuple[Difference, ...] = ()
     if sibling is not None and state.key_parts is not None:
-        differences = tuple(key_differences(sibling.key_parts, state.key_parts))
+        then, now = _with_definitions(resolver, node, sibling.key_parts, state.key_parts)
+        differences = tuple(key_differences(then, now))
     elif sibling is not None:
-        differences = tuple(key_differences({"config": sibling.key_parts["config"]}, {"config": node.config}))
+        known = resolver.known_parts(node, states)
+        then = {part: sibling.key_parts.get(part, {}) for part in known}
+        then["inputs"] = {role: then["inputs"].get(role, "absent") for role in known["inputs"]}
+        differences = tuple(key_differences(then, known))
     causes = tuple(_causes(resolver, states, node))
     return Explanation(node.name, state.status, state.manifest, sibling, differences, causes)
 
@@ -95,10 +101,21 @@ def key_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
             yield Difference(field, before.get(field, "absent"), after.get(field, "absent"))
 
 
+def _with_definitions(
+    resolver: Resolver, node: Node, then: Mapping[str, Any], now: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Both key parts with the code's definitions in place of their one digest, where they differ and are recorded."""
+    recorded = recorded_code(resolver.store.root, str(then.get("code")))
+    present = resolver.code.definitions(node.roots)
+    if then.get("code") == now["code"] or recorded is None or recorded == present:
+        return then, now
+    return {**then, "code": recorded}, {**now, "code": present}
+
+
 def _leaves(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(value, Mapping) and value:
         for key, each in value.items():
-            # A code digest's key is a dotted module name: keep it apart from the path that leads to it.
+            # A definition's name has dots of its own: keep it apart from the path that leads to it.
             yield from _leaves(each, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, value
@@ -130,8 +147,10 @@ def _first_reason(resolver: Resolver, states: Mapping[str, NodeState], node: Nod
 
 
 def readable_difference(difference: Difference) -> str:
-    """ "code of atlas_core.labels.ols changed", "config.training.epochs: 50 → 20"."""
+    """ "code of atlas_core.labels.ols:OnlineSmoothing changed", "config.training.epochs: 50 → 20"."""
     kind, _, rest = difference.field.partition(".")
+    if kind == "code" and not rest:
+        return "code changed (the store has no record of what it was)"
     if kind == "code":
         verb = {"absent": "is new"}.get(str(difference.then), "changed")
         return f"code of {rest} {'is no longer used' if difference.now == 'absent' else verb}"

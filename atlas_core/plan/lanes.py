@@ -11,14 +11,12 @@ from typing import Protocol
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan.devices import gpu_count, shared_gpus
-from atlas_core.plan.node import Node
-from atlas_core.plan.workers import Outcome, attempt, process_pool
+from atlas_core.plan.workers import Outcome, attempt_there, process_pool, signals_kept_away
+from atlas_core.registry import registering_modules
 from atlas_core.stages.stage import Job
 
 # Downloads at a time: more would only share one line.
 DOWNLOADS = 4
-# Stages that read and decode files, and run no model; the others use the device.
-_ON_PROCESSORS = frozenset({"fetch", "index", "pixels", "csl", "isl", "aggregate"})
 
 Submit = Callable[[Sequence[Job], Placement], "Future[list[Outcome]]"]
 
@@ -75,10 +73,13 @@ class ProcessLane:
         self.slots = workers + 1 if torch else workers
 
     def submit(self, jobs: Sequence[Job], placement: Placement) -> Future[list[Outcome]]:
-        try:
-            return process_pool(*self._pool).submit(attempt, jobs, placement)
-        except BrokenProcessPool:
-            return process_pool(*self._pool, anew=True).submit(attempt, jobs, placement)
+        registering = registering_modules()
+        with signals_kept_away():  # a pool starts its workers as they are needed
+            try:
+                return process_pool(*self._pool).submit(attempt_there, jobs, placement, registering)
+            except BrokenProcessPool:
+                again = process_pool(*self._pool, anew=True)
+                return again.submit(attempt_there, jobs, placement, registering)
 
     def explain(self, error: Exception) -> tuple[str, bool]:
         if isinstance(error, BrokenProcessPool):
@@ -121,16 +122,3 @@ def _dask_lanes(placement: Placement) -> dict[str, Lane]:
         ) from error
     workers = DaskLane(placement)
     return {"network": DaskLane(placement, at_once=DOWNLOADS), "processors": workers, "device": workers}
-
-
-def lane_of(node: Node) -> str:
-    """The lane that a node belongs to."""
-    if node.stage == "fetch" and not _is_drawn(node):
-        return "network"
-    return "processors" if node.stage in _ON_PROCESSORS else "device"
-
-
-def _is_drawn(node: Node) -> bool:
-    """Whether a dataset comes from a generator, which takes a processor and no network."""
-    source = node.config.get("source") or {}
-    return bool(source.get("generator"))

@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
+import time
+from typing import Any
+
+from pydantic import model_validator
 
 from atlas_core.config import StudyConfig
-from atlas_core.errors import AtlasError
+from atlas_core.numbered_records import NumberedRecords, Record
 from atlas_core.store import Store
 
-_FOLDER = ".studies"
+
+class StudyRecord(Record):
+    """A study as it was last started.
+
+    Attributes:
+        started: When, in seconds since the epoch; what was made earlier was found in the store.
+    """
+
+    study: StudyConfig
+    started: float = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_study_alone(cls, value: Any) -> Any:
+        """A store of an earlier version has the study alone, without a number and with a device."""
+        if not isinstance(value, dict) or "protocol" not in value:
+            return value
+        backbone = value.get("backbone", {})
+        return {
+            "study": {**value, "backbone": {name: backbone[name] for name in backbone if name != "device"}}
+        }
+
+
+_RECORDS = NumberedRecords(".studies", StudyRecord, "a study")
 
 
 def record_study(store: Store, study: StudyConfig) -> None:
-    """Remember a study's configuration under its name, in one step.
+    """Remember a study's configuration under its name, as the latest one.
 
     Raises:
         AtlasError: The store cannot be written to.
     """
-    folder = store.root / _FOLDER
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(study.model_dump_json(indent=1))
-        os.replace(temporary, folder / f"{study.name}.json")
-    except OSError as error:
-        raise AtlasError(
-            f"cannot write to the store {store.root}: {error.strerror}",
-            expected="a folder that this user may write to, with free space",
-            fix="choose another with --store or ATLAS_HOME",
-        ) from error
+    _RECORDS.write(store, study.name, StudyRecord(study=study, started=time.time()))
 
 
 def recorded_studies(store: Store) -> list[StudyConfig]:
@@ -40,27 +52,10 @@ def recorded_studies(store: Store) -> list[StudyConfig]:
     Raises:
         AtlasError: A record is damaged, or names a dataset that is no longer described.
     """
-    files = sorted((store.root / _FOLDER).glob("*.json"), key=_written, reverse=True)
-    return [_read(file) for file in files]
-
-
-def _read(file: Path) -> StudyConfig:
-    try:
-        return StudyConfig.model_validate_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = str(error).replace("\n", " ")
-        raise AtlasError(
-            f"the record {file} of a study cannot be read ({reason})",
-            expected="what `atlas run` wrote, and the datasets that it names",
-            fix="run that study again, or delete the record",
-        ) from error
+    return [record.study for record in _RECORDS.latest_first(store)]
 
 
 def last_started(store: Store, study: StudyConfig) -> float:
     """When a study was last started on the store, in seconds since the epoch; 0 where it never was."""
-    file = store.root / _FOLDER / f"{study.name}.json"
-    return _written(file) if file.is_file() else 0.0
-
-
-def _written(file: Path) -> float:
-    return file.stat().st_mtime
+    record = _RECORDS.named(store, study.name)
+    return record.started if record else 0.0

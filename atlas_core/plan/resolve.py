@@ -1,12 +1,14 @@
-"""Which nodes are fresh, which are stale, which are missing, and which may be made now."""
+"""Which nodes are fresh, stale, missing or pending, and which may be made now."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from atlas_core.code_digest import code_digests
+from atlas_core.code.closure import Sources
+from atlas_core.code.records import record_code
 from atlas_core.hashing import artifact_key, sha256_of
 from atlas_core.manifest import ArtifactRef, Manifest
 from atlas_core.plan.build import Graph
@@ -15,7 +17,8 @@ from atlas_core.plan.node import Node
 from atlas_core.stages.stage import LOOKS_OUTSIDE, STAGE_ORDER, STAGES, Job
 from atlas_core.store import Store
 
-Status = Literal["fresh", "stale", "missing"]
+Status = Literal["fresh", "stale", "missing", "pending"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True)
@@ -23,16 +26,43 @@ class NodeState:
     """What is known of a node.
 
     Attributes:
-        status: fresh: whole in the store under the present key. stale: another version is there. missing: none.
+        status: fresh: whole in the store under the present key. stale: to be made; other versions are there.
+            missing: to be made; no version is there. pending: an input is made first, so the key is not known yet,
+            and it is that of an artifact that is there if the input comes out as it was.
         key_parts: The present key's parts; None while an input is not fresh, because its digest is not known.
         manifest: The fresh artifact's, or None.
         waits_for: Names of the inputs that are not fresh.
+        candidates: Of a pending node: the artifacts that it may turn out to be, newest first.
     """
 
     status: Status
     key_parts: dict[str, Any] | None
     manifest: Manifest | None
     waits_for: tuple[str, ...] = ()
+    candidates: tuple[Manifest, ...] = ()
+
+
+@dataclass(frozen=True)
+class ToMake:
+    """How many of a study's artifacts are to be made.
+
+    Attributes:
+        surely: Stale and missing ones.
+        perhaps: Pending ones: whether they are made is known when their inputs are.
+    """
+
+    surely: int
+    perhaps: int
+
+    @classmethod
+    def of(cls, statuses: Iterable[str]) -> ToMake:
+        found = list(statuses)
+        return cls(found.count("stale") + found.count("missing"), found.count("pending"))
+
+    def __str__(self) -> str:
+        """ "5", "between 5 and 809"."""
+        most = self.surely + self.perhaps
+        return f"between {self.surely} and {most}" if self.perhaps else str(most)
 
 
 @dataclass
@@ -49,7 +79,13 @@ class Resolver:
     outside: dict[str, str] | None = None
     _fresh: dict[str, NodeState] = field(default_factory=dict)
     _families: dict[str, list[Manifest]] | None = None
-    _code: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
+    _by_config: dict[str, list[Manifest]] | None = None
+    code: Sources = field(default_factory=Sources)
+
+    def __post_init__(self) -> None:
+        # Now, and not when an input is there at last: a study runs under one version of the code.
+        for roots in {node.roots: None for node in self.graph.nodes}:
+            self.code.digest(roots)
 
     @without_collection()
     def states(self) -> dict[str, NodeState]:
@@ -85,9 +121,10 @@ class Resolver:
         """The job that makes a node whose key is known."""
         parts = states[node.name].key_parts
         assert parts is not None
+        record_code(self.store.root, self.code, node.roots)
         inputs = {role: _ref(states[each.name]) for role, each in node.inputs.items()}
         runtime = dict(node.runtime)
-        if node is self.graph.aggregate:
+        if node.stage == "aggregate":
             runtime |= self._study_artifacts(node, states)
         return Job(node.stage, node.name, node.family, parts, inputs, runtime)
 
@@ -97,26 +134,65 @@ class Resolver:
 
     def _versions(self) -> dict[str, list[Manifest]]:
         if self._families is None:
-            self._families = _families(self.store)
+            self._families = _grouped(self.store.manifests(), lambda manifest: manifest.family)
         return self._families
+
+    def known_parts(self, node: Node, states: Mapping[str, NodeState]) -> dict[str, Any]:
+        """The parts of a node's key that are known now: all but `source` once its inputs are fresh."""
+        fresh = {role: state for role, each in node.inputs.items() if (state := states[each.name]).manifest}
+        return {
+            "stage": node.stage,
+            "config": node.config,
+            "inputs": {role: _ref(state).digest for role, state in fresh.items()},
+            "code": self.code.digest(node.roots),
+        }
 
     def _resolve(self, node: Node, states: Mapping[str, NodeState]) -> NodeState:
         waits = tuple(each.name for each in node.inputs.values() if states[each.name].status != "fresh")
         if waits:
-            return NodeState(self._absent(node), None, None, waits)
+            candidates = tuple(self._candidates(node, states))
+            status: Status = "pending" if candidates else self._absent(node)
+            return NodeState(status, None, None, waits, candidates)
         stage = STAGES.get(node.stage) if node.stage in LOOKS_OUTSIDE else None
-        parts: dict[str, Any] = {
-            "stage": node.stage,
-            "config": node.config,
-            "inputs": {role: _ref(states[each.name]).digest for role, each in node.inputs.items()},
-            "code": self._code_of(node),
-        }
+        parts = self.known_parts(node, states)
         if stage is not None and stage.source is not None:
             parts["source"] = self._source(node, stage.source)
         manifest = self.store.lookup(node.stage, artifact_key(parts))
         if manifest is None or (stage and stage.usable and not stage.usable(node.runtime)):
             return NodeState(self._absent(node), parts, None)
         return NodeState("fresh", parts, manifest)
+
+    def _candidates(self, node: Node, states: Mapping[str, NodeState]) -> Iterator[Manifest]:
+        """Artifacts that a node may turn out to be whose inputs are made first: all that is known now agrees.
+
+        They were made for this node, or for one whose inputs were what this one's may come out as (the soft labels of
+        two datasets with the same class names are one artifact).
+        """
+        if self._by_config is None:
+            self._by_config = _grouped(self.manifests(), _stage_and_config)
+        versions = self._by_config.get(_place_of(node.stage, node.config), [])
+        known = self.known_parts(node, states) if versions else {}
+        for version in versions:
+            inputs = version.key_parts.get("inputs", {})
+            if (
+                version.key_parts.get("code") == known["code"]
+                and inputs.keys() == node.inputs.keys()
+                and all(inputs[role] == digest for role, digest in known["inputs"].items())
+                and (version.name == node.name or self._inputs_may_be(node, inputs, states))
+            ):
+                yield version
+
+    def _inputs_may_be(self, node: Node, digests: Mapping[str, str], states: Mapping[str, NodeState]) -> bool:
+        """Whether each input that is not fresh was one of these digests before, or may come out as it."""
+        return all(
+            digests[role]
+            in {each.digest for each in (*states[each_input.name].candidates, *self._made_for(each_input))}
+            for role, each_input in node.inputs.items()
+            if states[each_input.name].manifest is None
+        )
+
+    def _made_for(self, node: Node) -> list[Manifest]:
+        return [each for each in self.family(node) if each.name == node.name]
 
     def _source(self, node: Node, read: Callable[[Mapping[str, Any], Mapping[str, Any]], str]) -> str:
         if self.outside is None:
@@ -125,12 +201,6 @@ class Resolver:
         if place not in self.outside:
             self.outside[place] = read(node.config, node.runtime)
         return self.outside[place]
-
-    def _code_of(self, node: Node) -> dict[str, str]:
-        """Digests of the node's code, read once: a study runs under one version of the code."""
-        if node.modules not in self._code:
-            self._code[node.modules] = code_digests(node.modules)
-        return self._code[node.modules]
 
     def _absent(self, node: Node) -> Status:
         return "stale" if self.family(node) else "missing"
@@ -153,10 +223,19 @@ def _ref(state: NodeState) -> ArtifactRef:
     return state.manifest.ref
 
 
-def _families(store: Store) -> dict[str, list[Manifest]]:
+def _stage_and_config(manifest: Manifest) -> str:
+    return _place_of(manifest.stage, manifest.key_parts.get("config", {}))
+
+
+def _place_of(stage: str, config: Mapping[str, Any]) -> str:
+    return f"{stage} {json.dumps(config, sort_keys=True)}"
+
+
+def _grouped(manifests: Iterable[Manifest], by: Callable[[Manifest], str]) -> dict[str, list[Manifest]]:
+    """Manifests, newest first in each group."""
     found: dict[str, list[Manifest]] = {}
-    for manifest in newest_first(store.manifests()):
-        found.setdefault(manifest.family, []).append(manifest)
+    for manifest in newest_first(manifests):
+        found.setdefault(by(manifest), []).append(manifest)
     return found
 
 

@@ -20,8 +20,9 @@ from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan.build import Graph
 from atlas_core.plan.collector import without_collection
+from atlas_core.plan.cost_numbers import device_class
 from atlas_core.plan.estimate import Costs
-from atlas_core.plan.lanes import Lane, lane_of, lanes_for
+from atlas_core.plan.lanes import Lane, lanes_for
 from atlas_core.plan.node import Node
 from atlas_core.plan.observers import Observer, SilentObserver
 from atlas_core.plan.resolve import NodeState, Resolver
@@ -31,8 +32,6 @@ from atlas_core.stages.stage import Job
 
 # How often a lane is asked whether its workers are still there, in seconds.
 _LOOK_EVERY = 2.0
-# Expected of a kind of job that nothing is known about, in seconds.
-_UNKNOWN_SECONDS = 1.0
 
 # How a node ended: in the store already, made now, left out because something it needs failed, or tried in vain.
 Ending = Literal["cached", "made", "not reached"] | JobFailure
@@ -70,6 +69,7 @@ class Scheduler:
         placement: Where jobs run.
         observer: Told what happens, from the thread that runs.
         lanes: The lanes by name; the placement's where none are given.
+        expected: Seconds that a node is expected to take; from what its like has cost where it is not given.
 
     Attributes:
         check: Asked about each node whose inputs are there; what it raises is the node's failure.
@@ -83,7 +83,8 @@ class Scheduler:
         resolver: Resolver,
         placement: Placement,
         observer: Observer | None = None,
-        lanes: dict[str, Lane] | None = None,
+        lanes: Mapping[str, Lane] | None = None,
+        expected: Callable[[Node], float] | None = None,
     ) -> None:
         self.graph, self.resolver, self.placement = graph, resolver, placement
         self.observer = observer or SilentObserver()
@@ -100,6 +101,7 @@ class Scheduler:
             for name in inputs:
                 self._dependents[name].append(node.name)
         self._sorter.prepare()
+        self._expected = expected
         self._paths: dict[str, float] = {}
         self._stacks = stack_names(graph.nodes) if placement.stack != 1 else {}
         self._stacked = self._stacked_units()
@@ -218,7 +220,7 @@ class Scheduler:
         stack = self._stacks.get(node.name)
         if stack is None and job is None:
             return
-        unit = self._stacked[stack] if stack else _Unit(self._lanes[lane_of(node)], {node.name})
+        unit = self._stacked[stack] if stack else _Unit(self._lanes[node.lane], {node.name})
         if node.name not in unit.members:
             return  # a job of the unit that failed, and had been queued
         unit.members.discard(node.name)
@@ -231,19 +233,21 @@ class Scheduler:
     def _stacked_units(self) -> dict[str, _Unit]:
         units: dict[str, _Unit] = {}
         for name, stack in self._stacks.items():
-            lane = self._lanes[lane_of(self._nodes[name])]
+            lane = self._lanes[self._nodes[name].lane]
             units.setdefault(stack, _Unit(lane, set())).members.add(name)
         return units
 
     def _path(self, name: str) -> float:
         """Expected seconds from a node's start to the end of the longest chain of nodes behind it."""
         if not self._paths:
-            costs = Costs.from_manifests(self.resolver.manifests())
-            costs.expect(self.graph.nodes)
+            expected = self._expected or self._costs()
             for node in reversed(self.graph.nodes):
                 behind = max((self._paths[each] for each in self._dependents[node.name]), default=0.0)
-                self._paths[node.name] = behind + (costs.seconds(node) or _UNKNOWN_SECONDS)
+                self._paths[node.name] = behind + expected(node)
         return self._paths[name]
+
+    def _costs(self) -> Callable[[Node], float]:
+        return Costs.from_manifests(self.resolver.manifests(), device_class(self.placement.device)).seconds
 
     # --- lanes -----------------------------------------------------------------------------------------
 

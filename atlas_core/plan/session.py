@@ -55,6 +55,7 @@ class StudySession:
             AtlasError: The study asks for what cannot work together, or the store cannot be written to.
         """
         self._watch.refuse()
+        self.resolver.store.make()
         record_study(self.resolver.store, self.study)
         self.observer.begin(self)
 

@@ -9,10 +9,12 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from importlib import import_module
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.util import Finalize
 from threading import Lock, Thread
@@ -44,9 +46,29 @@ Outcome = JobResult | JobFailure
 
 def attempt_here(jobs: Sequence[Job], placement: Placement) -> list[Outcome]:
     """`attempt` in a process that is no worker, which uses as many threads as one."""
+    use_threads(placement)
+    return attempt(jobs, placement)
+
+
+def use_threads(placement: Placement) -> None:
+    """Let torch use as many threads as the placement says."""
     import torch  # here and below: a study may be planned, and found cached, without it
 
     torch.set_num_threads(placement.threads)
+
+
+def attempt_there(jobs: Sequence[Job], placement: Placement, registering: Sequence[str]) -> list[Outcome]:
+    """`attempt` in another process.
+
+    Args:
+        registering: Modules to import first, so that names registered by them in the first process are known here.
+    """
+    try:
+        for module in registering:
+            import_module(module)
+    except Exception as error:
+        told = f"{module}, which registered something, cannot be imported by a worker: {error}"
+        return [JobFailure(job.name, told, traceback.format_exc()) for job in jobs]
     return attempt(jobs, placement)
 
 
@@ -91,6 +113,20 @@ _pools: dict[tuple[int, int, tuple[str, ...], bool], ProcessPoolExecutor] = {}
 _lock = Lock()
 
 
+@contextmanager
+def signals_kept_away() -> Iterator[None]:
+    """Processes started in the block never see Ctrl-C, which a terminal sends to all of them: it is the parent's.
+
+    The mask of blocked signals is this thread's, and a new process inherits it.
+    """
+    resource_tracker.ensure_running()  # starting it unblocks them again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def process_pool(
     workers: int, threads: int, gpus: tuple[str, ...], torch: bool, *, anew: bool = False
 ) -> ProcessPoolExecutor:
@@ -129,6 +165,8 @@ def _start_worker(
 ) -> None:
     with started.get_lock():
         number, started.value = started.value, started.value + 1
+    # First, because importing torch takes seconds in which the parent may be killed.
+    Thread(target=_follow_parent, args=(parent,), daemon=True).start()
     see_one_gpu(gpus, number)
     Finalize(None, _end_worker, exitpriority=_AFTER_ALL_ELSE)
     if with_torch:
@@ -136,8 +174,6 @@ def _start_worker(
 
         torch.set_num_threads(threads)
     log_to_stderr()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    Thread(target=_follow_parent, args=(parent,), daemon=True).start()
 
 
 def _end_worker() -> None:

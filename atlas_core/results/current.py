@@ -1,14 +1,17 @@
-"""Which result tables of a store are current: the last aggregate of each study."""
+"""Which result tables of a store are current: those with which each study last finished.
+
+A record in the store says so, `<store>/.results/<study>@<protocol>.json` with the key of the aggregate.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas_core.errors import AtlasError
-from atlas_core.manifest import MANIFEST, Manifest
+from atlas_core.manifest import Manifest, read_manifest
+from atlas_core.numbered_records import NumberedRecords, Record
 from atlas_core.registry import unknown_name
 from atlas_core.store import Store
 
@@ -16,30 +19,55 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def current_aggregates(store: Store) -> list[Manifest]:
-    """The aggregate of each study that was made or marked last, the latest first.
+class ResultRecord(Record):
+    """Which aggregate a study last finished with."""
 
-    Studies of one name and different protocols are different studies.
+    study: str
+    protocol: str
+    aggregate: str
+
+
+_RECORDS = NumberedRecords(".results", ResultRecord, "a study's results")
+
+
+def current_aggregates(store: Store) -> list[Manifest]:
+    """The aggregate of each study that it finished with last, the study that finished last first.
+
+    Studies of one name and different protocols are different studies. Where the record of a study is missing, or
+    the aggregate that it names, the aggregate that was made last stands for it.
+
+    Raises:
+        AtlasError: A record is damaged.
     """
-    newest: dict[tuple[str, str], tuple[float, Manifest]] = {}
-    for manifest in store.manifests("aggregate"):
-        config = manifest.key_parts["config"]
-        study = (config["study"], config["protocol"])
-        used = _last_used(store, manifest)
-        if study not in newest or used > newest[study][0]:
-            newest[study] = (used, manifest)
-    return [manifest for _, manifest in sorted(newest.values(), key=lambda each: each[0], reverse=True)]
+    stored = sorted(store.manifests("aggregate"), key=lambda manifest: manifest.created)
+    current = {_study_and_protocol(manifest): manifest for manifest in stored}
+    by_key = {manifest.key: manifest for manifest in stored}
+    numbers = {}
+    for record in _RECORDS.latest_first(store):
+        study = (record.study, record.protocol)
+        numbers[study] = record.number
+        if record.aggregate in by_key:
+            current[study] = by_key[record.aggregate]
+
+    def finished(manifest: Manifest) -> tuple[int, float]:
+        return numbers.get(_study_and_protocol(manifest), 0), manifest.created
+
+    return sorted(current.values(), key=finished, reverse=True)
 
 
 def mark_current(store: Store, key: str) -> None:
-    """Make an aggregate the current one of its study.
+    """Make an aggregate the current one of its study, and its study the one that finished last.
 
-    To be called when a study ends: one whose aggregate was cached has not written it anew, though an aggregate
-    of other settings may be younger.
+    To be called when a study ends, also where its aggregate was cached: one of other settings may be younger.
+
+    Raises:
+        AtlasError: The store cannot be written to.
     """
-    manifest = store.path("aggregate", key) / MANIFEST
-    if manifest.is_file():
-        os.utime(manifest)
+    manifest = read_manifest(store.path("aggregate", key))
+    if manifest is not None:
+        study, protocol = _study_and_protocol(manifest)
+        record = ResultRecord(study=study, protocol=protocol, aggregate=key)
+        _RECORDS.write(store, f"{study}@{protocol}", record)
 
 
 def study_names(store: Store) -> list[str]:
@@ -75,8 +103,9 @@ def folders_of(store: Store, manifests: Collection[Manifest]) -> list[Path]:
 
 
 def _study(manifest: Manifest) -> str:
-    return str(manifest.key_parts["config"]["study"])
+    return _study_and_protocol(manifest)[0]
 
 
-def _last_used(store: Store, manifest: Manifest) -> float:
-    return (store.path(manifest.stage, manifest.key) / MANIFEST).stat().st_mtime
+def _study_and_protocol(manifest: Manifest) -> tuple[str, str]:
+    config = manifest.key_parts["config"]
+    return str(config["study"]), str(config["protocol"])

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from atlas_core.datasets.identity import Identity, dataset_id, distinct_names
 from atlas_core.errors import AtlasError
 from atlas_core.resources import data_path
-from atlas_core.results.schemas import SCHEMAS, column_descriptions
+from atlas_core.results.columns import column_descriptions
+from atlas_core.results.schemas import SCHEMAS
 
 VIEWS = Path(__file__).resolve().parent / "views"
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from atlas_core.datasets.items import base_new_labels, differing_counts
 from atlas_core.errors import AtlasError
-from atlas_core.labels.config import SupervisionConfig
+from atlas_core.evaluation.measures import evaluation_row
+from atlas_core.hashing import sha256_of
 from atlas_core.manifest import Manifest, read_manifest
 from atlas_core.results.schemas import conform, rows_to_table, write_tables
 from atlas_core.stages.index import read_summary
@@ -26,12 +27,11 @@ def _run(context: StageContext) -> None:
     made = {key: _manifest(store, stage, key) for stage, key in context.runtime["artifacts"]}
     pairs = [(made[evaluation], run) for evaluation, run in context.runtime["evaluations"]]
     runs = [made[key] for key in dict.fromkeys(run for _, run in pairs)]
-    metrics = _concatenated(store, pairs, "metrics")
-    protocol = pa.array([context.config["protocol"]] * len(metrics), pa.string())
     classes = _concatenated(store, pairs, "classes")
+    metrics = rows_to_table("metrics", list(_metrics(store, pairs, context.config["protocol"])))
     tables = {
         "runs": rows_to_table("runs", [_run_row(store, each, context.config) for each in runs]),
-        "metrics": metrics.set_column(metrics.schema.get_field_index("protocol"), "protocol", protocol),
+        "metrics": metrics,
         "predictions": _concatenated(store, pairs, "predictions"),
         "curves": _concatenated(store, [(each, each.key) for each in runs], "curves"),
         "classes": classes.group_by(classes.column_names, use_threads=False).aggregate([]),
@@ -46,6 +46,20 @@ def _manifest(store: Store, stage: str, key: str) -> Manifest:
     if manifest is None:
         raise AtlasError(f"artifact {stage}/{key[:12]} is gone from the store", fix="run the study again")
     return manifest
+
+
+def _metrics(
+    store: Store, evaluations: list[tuple[Manifest, str]], protocol: str
+) -> Iterator[dict[str, Any]]:
+    """The measures of every evaluation, from its predictions; runs with equal results share theirs.
+
+    They are computed here and not where the model predicts, so that a new measure makes no evaluation stale.
+    """
+    measured: dict[str, dict[str, Any]] = {}
+    for manifest, run_key in evaluations:
+        if manifest.key not in measured:
+            measured[manifest.key] = evaluation_row(store.path(manifest.stage, manifest.key))
+        yield {**measured[manifest.key], "run_id": run_id(run_key), "protocol": protocol}
 
 
 def _concatenated(store: Store, artifacts: list[tuple[Manifest, str]], table: str) -> pa.Table:
@@ -76,7 +90,7 @@ def _run_row(store: Store, run: Manifest, study: Any) -> dict[str, Any]:
         "protocol": study["protocol"],
         "dataset": config["dataset"],
         "method": config["method"],
-        "supervision": _label(supervision),
+        "supervision": study["supervisions"][sha256_of(supervision)] if supervision else "none",
         "source": supervision.get("source"),
         "mix": supervision.get("mix"),
         "temperature": supervision.get("temperature"),
@@ -133,18 +147,6 @@ def _tested(metrics: pa.Table) -> dict[str, int]:
 
 def _rate(training: dict[str, Any]) -> dict[str, Any]:
     return {"lr": training["lr"]} if training.get("epochs") else {}
-
-
-def _label(supervision: dict[str, Any]) -> str:
-    """The supervision's name, with the label source's constants where they are not the defaults."""
-    if not supervision:
-        return "none"
-    config = SupervisionConfig(**supervision)
-    plain = SupervisionConfig.model_validate(config.label)
-    changed = [
-        f"{name}={value}" for name, value in config.options.items() if plain.options.get(name) != value
-    ]
-    return config.label + (f"({','.join(changed)})" if changed else "")
 
 
 def _artifact_row(manifest: Manifest) -> dict[str, Any]:

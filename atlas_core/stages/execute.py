@@ -44,6 +44,7 @@ def execute(job: Job, placement: Placement) -> JobResult:
     work = work_folder(store, job)
     # Shards and checkpoints in there are one writer's: another study that needs the same artifact waits for it.
     lock = Path(f"{work}.lock")
+    store.make()
     with writing(store.root):
         lock.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(lock).acquire()

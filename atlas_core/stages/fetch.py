@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from atlas_core.code_digest import code_digests
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.hashing import sha256_of
 from atlas_core.stages.stage import Stage, StageContext
 
 
@@ -30,12 +28,17 @@ def _drawn_by_other_code(spec: DatasetSpec, context: StageContext) -> bool:
     """
     if spec.source is None or spec.source.generator is None:
         return False
-    code = sha256_of(code_digests([f"atlas_core.datasets.{spec.source.generator}"]))
-    note = context.placement.data_path / ".generated" / spec.name
+    known = note_generator(context.placement.data_path, spec.name, context.runtime)
+    return known != context.runtime["generator"] and spec.path(context.placement.data_path).is_dir()
+
+
+def note_generator(data_root: Path, name: str, runtime: Mapping[str, Any]) -> str:
+    """Note which code drew a dataset, or would draw it alike; returns what was noted before."""
+    note = data_root / ".generated" / name
     known = note.read_text(encoding="utf-8") if note.is_file() else ""
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(code, encoding="utf-8")
-    return known != code and spec.path(context.placement.data_path).is_dir()
+    note.write_text(runtime["generator"], encoding="utf-8")
+    return known
 
 
 def _usable(runtime: Mapping[str, Any]) -> bool:

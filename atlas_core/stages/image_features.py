@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +13,7 @@ from atlas_core.features.cache import write_features
 from atlas_core.features.extract import extract_features
 from atlas_core.placement import Placement
 from atlas_core.stages.damaged import tell_damaged
+from atlas_core.stages.decoding_log import DecodingLog
 from atlas_core.stages.index import read_index
 from atlas_core.stages.items_table import write_items
 from atlas_core.stages.runtime import backbone_config, chosen_items, dataset_name, dataset_root
@@ -24,9 +23,6 @@ from atlas_core.stages.stage import Stage, StageContext
 _IN_PROCESS = 10_000
 # Fixed, because features differ by rounding between batch sizes, and their digests decide what is stale.
 _BATCH_SIZE = 64
-_LOG_SECONDS = 10.0
-
-log = logging.getLogger(__name__)
 
 
 def _run(context: StageContext) -> None:
@@ -34,7 +30,7 @@ def _run(context: StageContext) -> None:
     root = dataset_root(context)
     index = read_index(context.inputs["index"], root, dataset_name(context))
     items = chosen_items(index, config)
-    clip = load_backbone(backbone_config(context))
+    clip = load_backbone(backbone_config(context), context.placement.device)
     with torch.inference_mode():
         table = extract_features(
             clip.encode_image,
@@ -64,26 +60,6 @@ def _run(context: StageContext) -> None:
         damaged=table.damaged,
     )
     write_items(context.out, [items[number] for number in table.item_numbers])
-
-
-class DecodingLog:
-    """Logs how an extraction goes, once in a while: rows done, rows in all, rows a second."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key[:12]
-        self._started = self._said = time.monotonic()
-        self._first: int | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self._first is None:
-            self._first = done  # made before an interruption
-        if now - self._said < _LOG_SECONDS and done < total:
-            return
-        self._said = now
-        rate = (done - self._first) / max(now - self._started, 1e-3)
-        level = logging.INFO if now - self._started >= _LOG_SECONDS else logging.DEBUG
-        log.log(level, "%s: %d of %d images, %.0f a second", self.key, done, total, rate)
 
 
 def decoding_workers(images: int, config: Mapping[str, Any], placement: Placement) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.features.extract import extract_pixels
 from atlas_core.stages.damaged import tell_damaged
-from atlas_core.stages.image_features import DecodingLog, decoding_workers, view_arguments
+from atlas_core.stages.decoding_log import DecodingLog
+from atlas_core.stages.image_features import decoding_workers, view_arguments
 from atlas_core.stages.index import read_index
 from atlas_core.stages.items_table import write_items
 from atlas_core.stages.pixel_reader import PIXELS_FOLDER

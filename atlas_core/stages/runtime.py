@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from atlas_core.backbone.config import BackboneConfig
-from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.few_shot import few_shot_sample
 from atlas_core.datasets.items import DatasetIndex, Item, base_new_labels, select
 from atlas_core.errors import AtlasError
@@ -15,8 +14,8 @@ from atlas_core.stages.stage import StageContext
 
 
 def dataset_root(context: StageContext) -> Path:
-    """The dataset's folder under the data root."""
-    return DatasetSpec(**context.runtime["spec"]).path(context.placement.data_path)
+    """The dataset's folder."""
+    return Path(context.runtime["folder"])
 
 
 def dataset_name(context: StageContext) -> str:
@@ -25,8 +24,8 @@ def dataset_name(context: StageContext) -> str:
 
 
 def backbone_config(context: StageContext) -> BackboneConfig:
-    """The study's backbone on this machine's device."""
-    return BackboneConfig(**{**context.runtime["backbone"], "device": context.placement.device})
+    """The study's backbone."""
+    return BackboneConfig.model_validate(context.runtime["backbone"])
 
 
 def subset_labels(n_classes: int, subset: str) -> tuple[int, ...] | None:

@@ -88,8 +88,8 @@ def _prepared(store: Store, job: Job, placement: Placement) -> _Seat | None:
     inputs = {role: store.path(ref.stage, ref.key) for role, ref in job.inputs.items()}
     context = StageContext(job.config, inputs, work, work, job.key, job.runtime, placement)
     try:
-        clip: FrozenClip = load_backbone(backbone_config(context))
-        method = build_method(clip, job.config, inputs, trained=True)
+        clip: FrozenClip = load_backbone(backbone_config(context), context.placement.device)
+        method = build_method(clip, job.config, inputs, trained=True, cost=job.runtime["cost"])
         return _Seat(job, work, prepare_run(context, clip, method))
     except AtlasError as error:
         log.info("%s cannot be prepared for a stack: %s", job.name, error)

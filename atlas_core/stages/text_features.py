@@ -23,7 +23,7 @@ def _run(context: StageContext) -> None:
     index = read_index(context.inputs["index"], dataset_root(context), dataset_name(context))
     labels = subset_labels(len(index.class_names), config["subset"])
     names = tuple(prompt_name(name) for name in select_class_names(index, labels))
-    clip = load_backbone(backbone_config(context))
+    clip = load_backbone(backbone_config(context), context.placement.device)
     each = torch.stack([clip.encode_text(prompts).float() for prompts in _prompts(context, clip, names)])
     features = combine_templates(each, normalise_each=config["normalise_each"], keep_each=config["keep_each"])
     write_text_features(context.out, TextFeatures(features, names, clip.logit_scale))

@@ -18,7 +18,12 @@ PROMPTS_FILE = "prompts.safetensors"
 
 
 def build_method(
-    clip: FrozenClip, config: Mapping[str, Any], inputs: Mapping[str, Path], *, trained: bool
+    clip: FrozenClip,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    *,
+    trained: bool,
+    cost: Mapping[str, Any] | None = None,
 ) -> PromptMethod:
     """The run's method over the classes of the `classes` input, in its initial state.
 
@@ -26,6 +31,7 @@ def build_method(
         config: A tune job's configuration.
         inputs: Folders by role: `classes` (text features), and `reference` where the method has one.
         trained: Whether these are the classes that the run trains on.
+        cost: The method's options that decide time and memory alone; the defaults where None.
     """
     method_class = METHODS.get(config["method"])
     text = read_text_features(inputs["classes"])
@@ -35,18 +41,23 @@ def build_method(
     return method_class(
         clip,
         Classes(text.names, config["templates"], trained=trained),
-        parse_options(method_class, config["options"]),
+        parse_options(method_class, {**config["options"], **(cost or {})}),
         generator=stream(config["seed"], "initial context"),
         reference=reference,
     )
 
 
 def load_method(
-    clip: FrozenClip, run: Path, inputs: Mapping[str, Path], *, trained: bool
+    clip: FrozenClip,
+    run: Path,
+    inputs: Mapping[str, Path],
+    *,
+    trained: bool,
+    cost: Mapping[str, Any] | None = None,
 ) -> tuple[PromptMethod, dict[str, Any]]:
     """A trained run over any classes, from its artifact; returns the method and the run's configuration."""
     state, metadata = read_tensors(run / PROMPTS_FILE)
-    method = build_method(clip, metadata["config"], inputs, trained=trained)
+    method = build_method(clip, metadata["config"], inputs, trained=trained, cost=cost)
     if method.learns:
         method.load_learned_state(state, metadata["names"])
     return method.eval(), metadata["config"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from atlas_core.labels.base import FrozenTargets
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.labels.schedule import Supervisor
 from atlas_core.methods.base import Batch, PromptMethod
-from atlas_core.results.schemas import rows_to_table
-from atlas_core.stages.pixel_reader import pixel_reader
+from atlas_core.results.schemas import CURVES, table_of
+from atlas_core.stages.image_inputs import IMAGE_INPUTS
 from atlas_core.stages.runtime import backbone_config
 from atlas_core.stages.stage import Stage, StageContext
 from atlas_core.stages.tensors import SOFT_LABEL_FILE
@@ -47,8 +47,8 @@ class PreparedRun:
 
 
 def _run(context: StageContext) -> None:
-    clip = load_backbone(backbone_config(context))
-    method = build_method(clip, context.config, context.inputs, trained=True)
+    clip = load_backbone(backbone_config(context), context.placement.device)
+    method = build_method(clip, context.config, context.inputs, trained=True, cost=context.runtime["cost"])
     curves: list[EpochCurve] = []
     if method.learns:
         run = prepare_run(context, clip, method)
@@ -84,7 +84,7 @@ def write_run(out: Path, method: PromptMethod, config: Mapping[str, Any], curves
     state = method.learned_state() if method.learns else {}
     write_tensors(out / PROMPTS_FILE, state, {"config": dict(config), "names": list(method.classes.names)})
     rows = [asdict(curve) for curve in curves]
-    pq.write_table(rows_to_table("curves", rows), out / "curves.parquet", compression="zstd")
+    pq.write_table(table_of(CURVES, rows), out / "curves.parquet", compression="zstd")
     summary = {
         "learned_parameters": sum(parameter.numel() for parameter in state.values()),
         "first_loss": curves[0].loss if curves else None,
@@ -97,9 +97,7 @@ def _training_data(context: StageContext, clip: FrozenClip, method: PromptMethod
     table = read_features(context.inputs["image_features"] / "features.parquet")
     bank = resident(torch.from_numpy(table.bank()), clip.device)
     labels = torch.from_numpy(_first_of_each_item(table.items, table.labels)).long().to(clip.device)
-    pixels: Callable[[Tensor, Tensor], Tensor] | None = None
-    if method.image_input == "pixels":
-        pixels = pixel_reader(context.inputs["pixels"], clip)
+    pixels = IMAGE_INPUTS.get(method.image_input).training_pixels(context.inputs, clip)
     return TrainingData(labels, bank, pixels)
 
 
@@ -122,7 +120,9 @@ def _teacher(clip: FrozenClip, context: StageContext) -> Teacher | None:
     """The same method trained with one-hot labels, for self-distillation (TF-KD, section 3.2)."""
     if "teacher" not in context.inputs:
         return None
-    method, _ = load_method(clip, context.inputs["teacher"], context.inputs, trained=True)
+    method, _ = load_method(
+        clip, context.inputs["teacher"], context.inputs, trained=True, cost=context.runtime["cost"]
+    )
     predict = method.predictor()
 
     @torch.no_grad()

@@ -112,4 +112,4 @@ def open_with_backbone(
     artifacts = Store(placement_from(home, store, None).store_path)
     chosen = open_run(artifacts, run)
     backbone = backbone_of(chosen, artifacts, model=model, weights=weights)
-    return chosen, backbone, load_backbone(backbone.model_copy(update={"device": device}))
+    return chosen, backbone, load_backbone(backbone, device)

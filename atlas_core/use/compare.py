@@ -15,7 +15,7 @@ from atlas_core.plan.explain import Difference, key_differences
 from atlas_core.plan.records import recorded_studies
 from atlas_core.results.current import current_aggregates, study_names
 from atlas_core.store import Store
-from atlas_core.use.runs import evaluations_of, find_run, run_name
+from atlas_core.use.runs import evaluation_metrics, evaluations_of, find_run, run_name
 
 MEASURES = ("accuracy", "macro_f1", "top5", "ece", "nll")
 _PLACE = ["target", "subset"]
@@ -97,11 +97,11 @@ def run_side(store: Store, run: str) -> Side:
             expected="a run of a finished study",
             fix="run its study again",
         )
-    read = {table: _tables(store, evaluations, table) for table in ("metrics", "predictions", "classes")}
+    read = {table: _tables(store, evaluations, table) for table in ("predictions", "classes")}
     return Side(
         name=f"{name} ({manifest.key[:16]})",
         settings=dict(manifest.key_parts["config"]),
-        metrics=read["metrics"].assign(arm=""),
+        metrics=pd.DataFrame(evaluation_metrics(store, manifest)).assign(arm=""),
         predictions=read["predictions"].assign(pair=""),
         classes=read["classes"],
     )

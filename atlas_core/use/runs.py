@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.backbone.source import backbone_identity
 from atlas_core.errors import AtlasError
+from atlas_core.evaluation.measures import evaluation_row
 from atlas_core.manifest import Manifest
 from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import newest_first
@@ -123,10 +122,7 @@ def evaluations_of(store: Store, run: Manifest) -> list[Manifest]:
 
 def evaluation_metrics(store: Store, run: Manifest) -> list[dict[str, Any]]:
     """A run's rows of `metrics`: target, subset and the measures."""
-    rows: list[dict[str, Any]] = []
-    for manifest in evaluations_of(store, run):
-        rows += pq.read_table(store.path("evaluate", manifest.key) / "metrics.parquet").to_pylist()
-    return rows
+    return [evaluation_row(store.path("evaluate", each.key)) for each in evaluations_of(store, run)]
 
 
 def input_folder(store: Store, run: Manifest, role: str, stage: str) -> Path:

@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="instead of the shipped file")
     parser.add_argument("--data", type=Path, help="where the datasets lie or will be drawn")
     args = parser.parse_args()
-    clip = load_backbone(BackboneConfig(model="demo", pretrained=None, weights=args.weights, device="cpu"))
+    clip = load_backbone(BackboneConfig(model="demo", pretrained=None, weights=args.weights), "cpu")
     with tempfile.TemporaryDirectory() as scratch:
         print(
             f"| dataset | classes | test images | chance | zero-shot | base | new | {PROBE_SHOTS}-shot probe |"

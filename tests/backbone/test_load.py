@@ -136,13 +136,25 @@ def test_a_config_file_without_weights_is_refused(tmp_path: Path) -> None:
         load_backbone(BackboneConfig(model=write_config(tmp_path), pretrained=None))
 
 
-def test_identity_is_the_content_and_neither_the_path_nor_the_device(tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_here_is_refused(device: str, tmp_path: Path) -> None:
+    with pytest.raises(AtlasError, match=f"device '{device}' is not available here.*--device"):
+        load_backbone(tiny(tmp_path), device)
+
+
+def test_a_model_is_loaded_once_on_the_device_that_was_asked_for(tmp_path: Path) -> None:
+    backbone = tiny(tmp_path)
+    clip = load_backbone(backbone, "cpu")
+    assert clip.device == torch.device("cpu")
+    assert load_backbone(backbone, "cpu") is clip
+
+
+def test_identity_is_the_content_and_not_the_path(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
     one, other = tiny(here), tiny(there)
-    elsewhere = other.model_copy(update={"device": "cpu"})
-    assert backbone_identity(one) == backbone_identity(elsewhere)
+    assert backbone_identity(one) == backbone_identity(other)
     assert not any(str(tmp_path) in value for value in backbone_identity(one).values())
     save_file(dict(small_open_clip(8).state_dict()), there / "tiny.safetensors")
     assert backbone_identity(one)["weights_sha256"] != backbone_identity(other)["weights_sha256"]
@@ -174,8 +186,6 @@ def test_a_missing_hub_says_how_to_point_to_a_local_file(
         (BackboneConfig(pretrained=None), "has no weights"),
         (BackboneConfig(model="ViT-B-16"), "set `backbone.model: ViT-B-16-quickgelu`"),
         (BackboneConfig(pretrained="datacomp_xl_s13b_b90k"), "pretrained tag"),
-        (BackboneConfig(device="cuda:99"), "not available here"),
-        (BackboneConfig(device="gpu"), "not available here"),
     ],
 )
 def test_wrong_names_are_refused_with_the_right_ones(cfg: BackboneConfig, message: str) -> None:

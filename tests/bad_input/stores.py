@@ -85,6 +85,13 @@ def a_study_record_that_is_damaged(ground: Ground) -> Ended:
     return ground.atlas("why", "coop one_hot seed1")
 
 
+@refused("record")
+def a_record_of_results_that_is_damaged(ground: Ground) -> Ended:
+    (record,) = (ground.store.root / ".results").iterdir()
+    record.write_text('{"study": "tiny"')
+    return ground.atlas("sql", "SELECT 1")
+
+
 def _manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[Ground], None]:
     """A manifest that was tampered with counts as absent, and the artifact is made again."""
 

@@ -134,6 +134,11 @@ def a_device_that_is_not_here(ground: Ground) -> Ended:
     return ground.atlas("run", str(study), "--device", "cuda:77", "--quiet", "--workers", "0")
 
 
+@refused("--device")
+def a_device_in_the_study(ground: Ground) -> Ended:
+    return ground.atlas("plan", "base-to-new", "--set", "backbone.device=cpu")
+
+
 @refused("unknown")
 def why_of_a_run_that_is_not(ground: Ground) -> Ended:
     return ground.atlas("why", "a run that nobody ran")

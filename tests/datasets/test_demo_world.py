@@ -53,7 +53,7 @@ def measuring() -> ModuleType:
 @pytest.fixture(scope="module")
 def skills(world: Path, measuring: ModuleType) -> dict[str, Any]:
     """What the shipped model can do on each dataset, loaded and measured as any other backbone."""
-    clip = load_backbone(BackboneConfig(model="demo", pretrained=None, device="cpu"))
+    clip = load_backbone(BackboneConfig(model="demo", pretrained=None), "cpu")
     return {name: measuring.measure(clip, name, world) for name in DEMO_DATASETS}
 
 

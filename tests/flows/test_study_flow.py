@@ -9,10 +9,15 @@ import pytest
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import TaskRun, TaskRunResult
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.flows import flow
 from prefect.testing.utilities import prefect_test_harness
+from prefect.utilities.callables import parameter_schema
 
 from atlas_core.errors import AtlasError
+from atlas_core.plan.groups import groups_of
+from atlas_core.plan.session import StudySession
 from atlas_core.presets import load_study
 from atlas_core.store import Store
 from flows.protocols import base_to_new
@@ -45,13 +50,19 @@ def run_tiny(world: TinyWorld) -> tuple[str, dict[str, str]]:
     study = world.home / "tiny.yaml"
     study.write_text(yaml.safe_dump(world.raw_study()))
     key, run_id = tiny(str(study), str(world.home))
-    # The server records task runs a little after they happen.
-    deadline = time.monotonic() + 60
+    return key, {run.name: run.state_name or "" for run in task_runs(run_id, world)}
+
+
+def task_runs(run_id: str, world: TinyWorld) -> list[TaskRun]:
+    """The flow run's task runs, once the server has recorded the end of each: it does so a little after it happens."""
+    session = StudySession(world.study(), world.placement)
+    expected = len(groups_of(session.graph, {}))
+    deadline = time.monotonic() + 300
     while True:
         with get_client(sync_client=True) as client:
             runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])))
-        if runs and all(run.state is not None and run.state.is_final() for run in runs):
-            return key, {run.name: run.state_name or "" for run in runs}
+        if len(runs) == expected and all(run.state is not None and run.state.is_final() for run in runs):
+            return runs
         assert time.monotonic() < deadline, [(run.name, run.state_name) for run in runs]
         time.sleep(0.5)
 
@@ -77,6 +88,48 @@ def test_an_artifact_that_is_gone_is_made_again_although_prefect_remembers_it(wo
     assert "Completed" in states.values()
 
 
+def test_the_run_s_page_shows_the_edges_from_datasets_to_tables(world: TinyWorld) -> None:
+    study = world.home / "tiny.yaml"
+    study.write_text(yaml.safe_dump(world.raw_study()))
+    _, run_id = tiny(str(study), str(world.home))
+    runs = {str(run.id): run for run in task_runs(run_id, world)}
+    edges = {
+        (runs[str(each.id)].name.partition(":")[0], run.name.partition(":")[0])
+        for run in runs.values()
+        for inputs in run.task_inputs.values()
+        for each in inputs
+        if isinstance(each, TaskRunResult)
+    }
+    assert edges == {
+        ("fetch", "index"),
+        ("index", "cache text features"),
+        ("index", "cache image features"),
+        ("cache text features", "class-wise soft labels"),
+        ("cache text features", "instance-wise soft labels"),
+        ("cache image features", "instance-wise soft labels"),
+        ("cache text features", "tune"),
+        ("cache image features", "tune"),
+        ("class-wise soft labels", "tune"),
+        ("instance-wise soft labels", "tune"),
+        ("tune", "evaluate"),
+        ("cache text features", "evaluate"),
+        ("cache image features", "evaluate"),
+        ("evaluate", "aggregate"),
+    }
+
+
+def test_the_run_s_page_has_the_table_the_report_and_how_far_it_came(world: TinyWorld) -> None:
+    key, _ = run_tiny(world)
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(limit=200)
+    newest = {artifact.key: artifact for artifact in sorted(found, key=lambda each: str(each.updated))}
+    assert {"tiny-progress", "tiny-base-to-new", "tiny-report"} <= set(newest)
+    assert newest["tiny-progress"].data == 100.0
+    report = world.home / "reports" / f"tiny-{key[:12]}.html"
+    assert report.is_file()
+    assert report.as_uri() in str(newest["tiny-report"].data)
+
+
 def test_the_flow_and_the_command_line_make_the_same_artifacts(world: TinyWorld, tmp_path: Path) -> None:
     run_tiny(world)
     assert world.run().made == []
@@ -88,10 +141,32 @@ def test_a_failing_run_leaves_the_others_alone(world: TinyWorld) -> None:
     )
     study = world.home / "broken.yaml"
     study.write_text(yaml.safe_dump(raw))
-    with pytest.raises(AtlasError, match="jobs failed"):
+    with pytest.raises(AtlasError, match=r"jobs failed.*were not reached"):
         tiny(str(study), str(world.home))
     store = Store(world.placement.store_path)
     assert any("zero_shot" in manifest.name for manifest in store.manifests("evaluate"))
+    with get_client(sync_client=True) as client:
+        flow_runs = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+        run_id = FlowRunFilterId(any_=[flow_runs[0].id])
+        deadline = time.monotonic() + 300
+        while True:
+            runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=run_id))
+            states = {run.name.partition("(")[0].strip(): run.state_name for run in runs}
+            if "NotReached" in states.values():
+                break
+            assert time.monotonic() < deadline, states
+            time.sleep(0.5)
+    assert states["tune: ponds/base/2-shot/coop"] == "Failed"
+    assert states["evaluate: ponds/base/2-shot/coop"] == "NotReached"
+    assert states["evaluate: ponds/base/zero_shot"] in ("Completed", "Cached")
+
+
+def test_the_form_of_a_deployment_shows_what_there_is_to_choose_from() -> None:
+    schema = parameter_schema(base_to_new).model_dump()
+    text = json.dumps(schema)
+    assert {"demo", "quick", "paper"} <= set(schema["definitions"]["base-to-new_preset"]["enum"])
+    for kind, some in (("dataset", "dtd"), ("method", "maple"), ("supervision", "atlas_isl")):
+        assert some in schema["definitions"][kind]["enum"], text
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def toy_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_method_of_another_package_is_listed_and_trained_and_rebuilt(toy_package: str) -> None:
     assert toy_package in METHODS.names()
     assert METHODS.summary(toy_package) == "A learned direction added to every class feature."
-    assert METHODS.module(toy_package) == "toy_prompts"
+    assert METHODS.target(toy_package) == "toy_prompts:Toy"
     method_class = METHODS.get(toy_package)
     recipe, options = resolve_recipe(
         method_defaults(method_class.defaults_file),

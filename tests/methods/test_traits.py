@@ -35,6 +35,16 @@ def test_a_method_registered_in_place_of_one_is_its_own_traits(monkeypatch: pyte
     assert method_traits("kgcoop").views_per_step == 1
 
 
+@pytest.mark.parametrize("name", METHODS.names())
+def test_options_of_cost_are_those_that_bound_memory_and_no_others(name: str) -> None:
+    options = method_traits(name).Options()
+    assert set(options.cost()) == {"text_chunk", "prediction_chunk", "gradient_checkpointing"} & set(
+        type(options).model_fields
+    )
+    assert options.result().keys() | options.cost().keys() == options.model_dump().keys()
+    assert not options.result().keys() & options.cost().keys()
+
+
 HEAVY = ("torch", "torchvision", "open_clip", "numpy", "pandas", "pyarrow", "duckdb", "matplotlib")
 ASK = "from atlas_core.backbone.known_models import known_models; known_models()"
 LOOK_UP = """

@@ -140,6 +140,21 @@ def test_what_is_made_while_the_studies_are_asked_is_kept(world: TinyWorld) -> N
     assert not any("seed2" in piece.name for piece in garbage(store_of(world), needed))
 
 
+def test_the_results_that_a_study_went_back_to_are_kept_and_younger_ones_are_not(world: TinyWorld) -> None:
+    (first,) = (each.key for each in store_of(world).manifests("aggregate") if each.name == "aggregate/tiny")
+    world.run(seeds=[2])
+    (second,) = (
+        each.key
+        for each in store_of(world).manifests("aggregate")
+        if each.name == "aggregate/tiny" and each.key != first
+    )
+    for seeds, kept, lost in (([2], second, first), ([1], first, second)):
+        world.run(seeds=seeds)
+        folders = {piece.path.name for piece in garbage(store_of(world), needed_by([], world.placement))}
+        assert lost in folders
+        assert kept not in folders
+
+
 @pytest.fixture
 def lock(world: TinyWorld) -> Path:
     """What a killed job leaves: a lock file that has been there for long."""

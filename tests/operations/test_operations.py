@@ -49,6 +49,19 @@ def test_runs_of_a_seed_that_no_study_has_any_more_are_garbage(world: TinyWorld)
     assert all("seed2" in name or name == "aggregate/tiny" for name in pieces)
 
 
+def test_a_record_of_code_that_made_nothing_is_garbage_once_it_is_old(world: TinyWorld) -> None:
+    store = store_of(world)
+    record = store.root / ".code" / f"{'0' * 64}.json"
+    record.write_text("{}")
+    assert collected(world, world.study()) == set()
+    os.utime(record, (0, 0))
+    pieces = list(garbage(store, needed_by([world.study()], world.placement)))
+    assert [piece.path for piece in pieces] == [record]
+    remove(store, pieces)
+    assert not record.exists()
+    assert list(record.parent.iterdir())
+
+
 def test_removing_garbage_leaves_a_study_fresh(world: TinyWorld) -> None:
     world.run(seeds=[1, 2])
     world.run()

@@ -1,39 +1,20 @@
 """Only what a change concerns is made again."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from atlas_core import code_digest
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.resolve import Resolver
 from atlas_core.store import Store
+from tests.plan.conftest import EditModule
 from tests.tiny_study import TinyWorld
 
 RUNS = {"one_hot", "ls", "ols", "atlas_csl", "atlas_isl"}
-EditModule = Callable[[str, Callable[[str], str]], None]
-
-
-@pytest.fixture
-def edit_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> EditModule:
-    """Let the planner see an edited copy of a module's source, as if the file had been edited."""
-    original = code_digest._source_path
-    edited: dict[str, Path] = {}
-
-    def edit(module: str, change: Callable[[str], str]) -> None:
-        source = original(module)
-        assert source is not None
-        text = source.read_text()
-        assert change(text) != text, "the edit changes nothing"
-        edited[module] = tmp_path / f"{module}.py"
-        edited[module].write_text(change(text))
-
-    monkeypatch.setattr(code_digest, "_source_path", lambda module: edited.get(module) or original(module))
-    return edit
 
 
 def stages(made: list[str]) -> set[str]:
@@ -80,6 +61,32 @@ def test_a_new_seed_makes_only_that_seed(world: TinyWorld) -> None:
     assert tuned(made) == RUNS
 
 
+def test_an_option_of_cost_makes_nothing(world: TinyWorld) -> None:
+    methods = [{"name": "coop", "options": {"n_ctx": 2, "ctx_init": "", "text_chunk": 1}}]
+    assert world.run(methods=methods).made == []
+
+
+def test_an_option_of_cost_reaches_training_and_evaluation_and_no_artifact(
+    world: TinyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from atlas_core.methods.coop import CoOp
+
+    chunks: list[int | None] = []
+    made = CoOp.__init__
+
+    def noted(self: CoOp, *arguments: Any, **named: Any) -> None:
+        made(self, *arguments, **named)
+        chunks.append(self.options.text_chunk)
+
+    monkeypatch.setattr(CoOp, "__init__", noted)
+    methods = [{"name": "coop", "options": {"n_ctx": 3, "ctx_init": "", "text_chunk": 1}}]
+    assert {"tune", "evaluate"} <= stages(world.run(methods=methods).made)
+    assert set(chunks) == {1}
+    folder = world.placement.store_path
+    files = [file for file in folder.glob("[a-z]*/**/*") if file.is_file()]
+    assert not [file for file in files if b"text_chunk" in file.read_bytes()]
+
+
 def test_an_edited_comment_makes_nothing(world: TinyWorld, edit_module: EditModule) -> None:
     edit_module("atlas_core.labels.ols", lambda text: f"# a remark\n{text}\n# another\n")
     edit_module(
@@ -89,7 +96,7 @@ def test_an_edited_comment_makes_nothing(world: TinyWorld, edit_module: EditModu
 
 
 def test_edited_ols_code_makes_only_ols_runs(world: TinyWorld, edit_module: EditModule) -> None:
-    edit_module("atlas_core.labels.ols", lambda text: text + "\nEXTRA = 1\n")
+    edit_module("atlas_core.labels.ols", lambda text: text.replace("self._counts > 0", "self._counts > 0.5"))
     made = world.run().made
     assert tuned(made) == {"ols"}
     # The edit changes no number, so what follows the training is not made again: early cut-off.
@@ -97,19 +104,24 @@ def test_edited_ols_code_makes_only_ols_runs(world: TinyWorld, edit_module: Edit
 
 
 def test_edited_csl_code_makes_only_what_uses_csl(world: TinyWorld, edit_module: EditModule) -> None:
-    edit_module("atlas_core.labels.csl", lambda text: text + "\nEXTRA = 1\n")
+    edit_module(
+        "atlas_core.labels.csl",
+        lambda text: text.replace("required_mix(self.mix)", "+required_mix(self.mix)"),
+    )
     assert tuned(world.run().made) == {"atlas_csl"}
 
 
 def test_edited_soft_label_code_stops_at_equal_soft_labels(world: TinyWorld, edit_module: EditModule) -> None:
-    edit_module("atlas_core.labels.soft_labels", lambda text: text + "\nEXTRA = 1\n")
+    edit_module("atlas_core.labels.soft_labels", lambda text: text.replace("return out", "return +out"))
     assert stages(world.run().made) == {"csl", "isl"}
 
 
 def test_an_edited_method_makes_only_its_runs(world: TinyWorld, edit_module: EditModule) -> None:
     both = [*world.raw_study()["methods"], "zero_shot"]
     world.run(methods=both)
-    edit_module("atlas_core.methods.zero_shot", lambda text: text + "\nEXTRA = 1\n")
+    edit_module(
+        "atlas_core.methods.zero_shot", lambda text: text.replace("(features, text)", "(+features, text)")
+    )
     made = world.run(methods=both).made
     assert {name for name in made if name.startswith("tune/")} == {
         "tune/ponds/base/zero_shot",
@@ -150,6 +162,7 @@ def test_status_tells_fresh_stale_and_missing_before_anything_runs(world: TinyWo
     assert states["tune/ponds/base/2-shot/coop/ls(mix=0.2)/seed1"].status == "stale"
     assert states["tune/ponds/base/2-shot/coop/csl/seed1"].status == "missing"
     assert states["tune/ponds/base/2-shot/coop/one_hot/seed3"].status == "missing"
+    assert states["aggregate/tiny"].status == "stale"
 
 
 def test_equal_seeds_give_bit_identical_prompts_and_predictions(finished: TinyWorld, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import os
+import random
+import shutil
+import tarfile
 import time
 
 import pytest
@@ -14,6 +17,7 @@ from atlas_core.errors import AtlasError
 from atlas_core.manifest import Manifest
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
+from atlas_core.plan.records import last_started, record_study, recorded_studies
 from atlas_core.plan.resolve import NodeState
 from atlas_core.presets import load_study
 from atlas_core.results import commands
@@ -114,7 +118,7 @@ def test_figures_are_written_to_a_folder(home, tmp_path):
     assert str(tmp_path / "few-shot.svg") in listed
 
 
-def test_the_newest_aggregate_of_each_study_is_current(tables, tmp_path):
+def test_the_newest_aggregate_of_each_study_is_current_where_no_record_says_which(tables, tmp_path):
     store = Store(tmp_path)
     old = publish(store, tables, "demo", version=1)
     time.sleep(0.02)
@@ -126,17 +130,115 @@ def test_the_newest_aggregate_of_each_study_is_current(tables, tmp_path):
     assert study_names(store) == ["demo"]
 
 
-def test_a_study_that_goes_back_to_older_settings_can_mark_its_aggregate(tables, tmp_path):
+def test_a_study_that_goes_back_to_older_settings_makes_its_aggregate_current(tables, tmp_path):
     store = Store(tmp_path)
     old = publish(store, tables, "demo", version=1)
     new = publish(store, tables, "demo", version=2, shift=-1.0)
-    os.utime(store.path("aggregate", new.key) / "manifest.json", (1, 1))
-    os.utime(store.path("aggregate", old.key) / "manifest.json", (0, 0))
+    mark_current(store, new.key)
     assert [each.key for each in current_aggregates(store)] == [new.key]
     mark_current(store, old.key)
     assert [each.key for each in current_aggregates(store)] == [old.key]
-    assert store.lookup("aggregate", old.key) is not None
     mark_current(store, "0" * 64)
+    assert [each.key for each in current_aggregates(store)] == [old.key]
+
+
+def test_studies_stand_in_the_order_in_which_they_finished(tables, tmp_path):
+    store = Store(tmp_path)
+    for study in ("a", "b", "c"):
+        mark_current(store, publish(store, tables, study).key)
+    assert study_names(store) == ["c", "b", "a"]
+    mark_current(store, next(each.key for each in store.manifests("aggregate") if each.name.endswith("/a")))
+    assert study_names(store) == ["a", "c", "b"]
+
+
+def test_where_the_current_aggregate_is_gone_the_newest_stands_for_it(tables, tmp_path):
+    store = Store(tmp_path)
+    old = publish(store, tables, "demo", version=1)
+    new = publish(store, tables, "demo", version=2, shift=-1.0)
+    mark_current(store, old.key)
+    store.delete("aggregate", old.key)
+    assert [each.key for each in current_aggregates(store)] == [new.key]
+
+
+def copied_by_cp(source, target):
+    """`cp -r`: every file is new."""
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+
+
+def copied_with_shuffled_times(source, target):
+    """What an rsync without times, or a layer of an image, may leave."""
+    copied_by_cp(source, target)
+    rng = random.Random(7)
+    for path in sorted(target.rglob("*")):
+        seconds = rng.randrange(2_000_000_000)
+        os.utime(path, (seconds, seconds))
+
+
+def copied_by_tar(source, target):
+    with tarfile.open(target.with_suffix(".tar"), "w") as archive:
+        archive.add(source, ".", filter=_without_time)
+    with tarfile.open(target.with_suffix(".tar")) as archive:
+        archive.extractall(target, filter="data")
+
+
+def _without_time(member):
+    member.mtime = 0
+    return member
+
+
+def copied_by_zip(source, target):
+    shutil.make_archive(str(target), "zip", source)  # whole seconds, every second one
+    shutil.unpack_archive(f"{target}.zip", target)
+
+
+@pytest.mark.parametrize("copy", [copied_by_cp, copied_with_shuffled_times, copied_by_tar, copied_by_zip])
+def test_a_copied_store_shows_the_same_tables(tables, tmp_path, copy):
+    store = Store(tmp_path / "store")
+    old = publish(store, tables, "demo", version=1)
+    publish(store, tables, "demo", version=2, shift=-1.0)
+    other = publish(store, tables, "other", version=1, shift=2.0)
+    mark_current(store, other.key)
+    mark_current(store, old.key)
+    for study in ("base-to-new-demo", "few-shot-demo", "cross-dataset-demo"):
+        record_study(store, load_study(study))
+    record_study(store, load_study("base-to-new-demo"))
+    copy(store.root, tmp_path / "copied")
+    copied = Store(tmp_path / "copied")
+    assert [each.key for each in current_aggregates(copied)] == [old.key, other.key]
+    assert run("table", "base-to-new", "--store", copied.root) == run(
+        "table", "base-to-new", "--store", store.root
+    )
+    assert [each.name for each in recorded_studies(copied)] == [
+        "base-to-new-demo", "cross-dataset-demo", "few-shot-demo"
+    ]  # fmt: skip
+    assert last_started(copied, load_study("few-shot-demo")) == last_started(
+        store, load_study("few-shot-demo")
+    )
+
+
+def test_a_study_recorded_by_an_earlier_version_is_the_oldest(tmp_path):
+    store = Store(tmp_path)
+    for study in ("base-to-new-demo", "few-shot-demo"):
+        record_study(store, load_study(study))
+    plain = load_study("cross-dataset-demo").model_dump(mode="json")
+    plain["backbone"]["device"] = "auto"
+    (tmp_path / ".studies" / "cross-dataset-demo.json").write_text(json.dumps(plain))
+    assert [each.name for each in recorded_studies(store)] == [
+        "few-shot-demo", "base-to-new-demo", "cross-dataset-demo"
+    ]  # fmt: skip
+
+
+def test_a_damaged_record_is_named_and_running_the_study_again_mends_it(tables, tmp_path):
+    store = Store(tmp_path)
+    key = publish(store, tables, "demo").key
+    mark_current(store, publish(store, tables, "other").key)
+    (tmp_path / ".results" / "demo@base_to_new.json").write_text('{"number": 7')
+    with pytest.raises(
+        AtlasError, match=r"demo@base_to_new\.json of a study's results.*run that study again"
+    ):
+        current_aggregates(store)
+    mark_current(store, key)
+    assert study_names(store) == ["demo", "other"]
 
 
 def test_where_two_studies_share_a_setting_the_newer_result_counts(tables, tmp_path):

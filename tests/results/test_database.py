@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from atlas_core.errors import AtlasError
+from atlas_core.results.columns import column_descriptions
 from atlas_core.results.database import connect, documentation, query
-from atlas_core.results.schemas import SCHEMAS, column_descriptions, conform, rows_to_table, write_tables
+from atlas_core.results.schemas import SCHEMAS, conform, rows_to_table, write_tables
 
 VIEWS = [view.name for view in documentation()]
 EXPECTED = {

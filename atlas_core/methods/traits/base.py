@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,10 +15,28 @@ from atlas_core.errors import AtlasError
 Position = Literal["end", "middle", "front"]
 
 
+_COST = "costs time or memory and decides no result"
+T = TypeVar("T")
+# The type of such an option: `text_chunk: Cost[int | None]`. It is no part of keys, manifests or result rows.
+Cost = Annotated[T, _COST]
+
+
 class MethodOptions(BaseModel):
-    """Options of a method; each method adds its own."""
+    """Options of a method; each method adds its own, those that decide no result as `Cost[…]`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def result(self) -> dict[str, Any]:
+        """The options that decide what a run gives, in JSON types."""
+        return self.model_dump(mode="json", exclude=self._cost_names())
+
+    def cost(self) -> dict[str, Any]:
+        """Those that decide what it costs, in JSON types."""
+        return self.model_dump(mode="json", include=self._cost_names())
+
+    @classmethod
+    def _cost_names(cls) -> set[str]:
+        return {name for name, field in cls.model_fields.items() if _COST in field.metadata}
 
 
 @dataclass(frozen=True)

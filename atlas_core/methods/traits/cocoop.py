@@ -9,6 +9,7 @@ from pydantic import Field
 
 from atlas_core.methods.traits.base import (
     Classes,
+    Cost,
     MethodOptions,
     MethodTraits,
     Requirements,
@@ -32,8 +33,8 @@ class CoCoOpOptions(MethodOptions):
     n_ctx: int = Field(4, ge=1, le=64)
     ctx_init: str = "a photo of a"
     reduction: int = Field(16, ge=1)
-    text_chunk: int | None = Field(None, ge=1)
-    prediction_chunk: int = Field(1024, ge=1)
+    text_chunk: Cost[int | None] = Field(None, ge=1)
+    prediction_chunk: Cost[int] = Field(1024, ge=1)
 
 
 class CoCoOpTraits(MethodTraits):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from atlas_core.methods.traits.base import (
     Classes,
+    Cost,
     MethodOptions,
     MethodTraits,
     Position,
@@ -33,7 +34,7 @@ class CoOpOptions(MethodOptions):
     ctx_init: str = ""
     position: Position = "end"
     class_specific: bool = False
-    text_chunk: int | None = Field(None, ge=1)
+    text_chunk: Cost[int | None] = Field(None, ge=1)
 
 
 class CoOpTraits(MethodTraits):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from atlas_core.methods.traits.base import (
     Classes,
+    Cost,
     MethodOptions,
     MethodTraits,
     Requirements,
@@ -38,7 +39,7 @@ class TCPOptions(MethodOptions):
     inject_at: int | None = Field(None, ge=1)
     reduction: int = Field(4, ge=1)
     weight: float = Field(8.0, ge=0)
-    text_chunk: int | None = Field(None, ge=1)
+    text_chunk: Cost[int | None] = Field(None, ge=1)
 
 
 class TCPTraits(MethodTraits):

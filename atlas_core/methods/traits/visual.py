@@ -8,6 +8,7 @@ from pydantic import Field
 
 from atlas_core.methods.traits.base import (
     Classes,
+    Cost,
     MethodOptions,
     MethodTraits,
     Requirements,
@@ -24,8 +25,8 @@ class VisualOptions(MethodOptions):
         text_chunk: Classes encoded at a time with recomputation in the backward pass; None for all at once.
     """
 
-    gradient_checkpointing: bool = False
-    text_chunk: int | None = Field(None, ge=1)
+    gradient_checkpointing: Cost[bool] = False
+    text_chunk: Cost[int | None] = Field(None, ge=1)
 
 
 class VisualTraits(MethodTraits):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Tables whose long form holds a block a dataset.
 _BY_DATASET = {"base-to-new", "few-shot", "supervision-comparison", "ablation", "calibration", "statistics"}
-_STATUSES = ("cached", "made", "stale", "missing")
+PLAN_STATUSES = ("cached", "made", "stale", "missing", "pending")
 _RUNS = """
 SELECT r.*, 1 AS variant, m.seen, m.unseen
 FROM runs AS r
@@ -164,7 +164,7 @@ def stage_rows(plan: Sequence[PlanRow]) -> list[dict[str, Any]]:
     rows = []
     for stage in dict.fromkeys(row.stage for row in plan):
         of_stage = [row for row in plan if row.stage == stage]
-        counts = [len(of_stage), *(sum(row.status == status for row in of_stage) for status in _STATUSES)]
+        counts = [len(of_stage), *(sum(row.status == status for row in of_stage) for status in PLAN_STATUSES)]
         seconds = sum(row.seconds or 0.0 for row in of_stage)
         megabytes = sum(row.bytes or 0 for row in of_stage) / 1e6
         numbers = [

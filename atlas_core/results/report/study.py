@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def write_study_report(
     plan: list[PlanRow] = []
     whys: dict[str, str] = {}
     aggregates: dict[str, Manifest] = {}
-    stale = []
+    by_status: dict[str, list[str]] = {}
     for study in studies:
         graph = build_graph(study, placement)
         resolver = Resolver(graph, store)
@@ -51,8 +51,7 @@ def write_study_report(
         manifest = states[graph.aggregate.name].manifest or _older(store, study)
         if manifest is not None:
             aggregates[manifest.key] = manifest
-        if states[graph.aggregate.name].status != "fresh":
-            stale.append(study.name)
+        by_status.setdefault(states[graph.aggregate.name].status, []).append(study.name)
     if not aggregates:
         raise AtlasError(
             f"study {title} has no results in {store.root}",
@@ -67,7 +66,7 @@ def write_study_report(
         whys,
         out_path,
         title=title,
-        subtitle=_subtitle(newest, stale),
+        subtitle=_subtitle(newest, by_status),
     )
 
 
@@ -94,11 +93,21 @@ def _older(store: Store, study: StudyConfig) -> Manifest | None:
     return named.get((study.name, study.protocol))
 
 
-def _subtitle(newest: Manifest, stale: Sequence[str]) -> str:
-    made = f"Results of {datetime.fromtimestamp(newest.created):%d %B %Y, %H:%M}, made on {newest.host}."
-    if not stale:
-        return made
-    return f"{made} Older than its configuration or code, run again for present results: {', '.join(stale)}."
+def _subtitle(newest: Manifest, studies: Mapping[str, Sequence[str]]) -> str:
+    """When the results are of, and of which studies they are not current; studies by their aggregate's status."""
+    sentences = [
+        f"Results of {datetime.fromtimestamp(newest.created):%d %B %Y, %H:%M}, made on {newest.host}."
+    ]
+    old = [*studies.get("stale", ()), *studies.get("missing", ())]
+    if old:
+        sentences.append(
+            f"Older than its configuration or code, run again for present results: {', '.join(old)}."
+        )
+    if unsure := studies.get("pending"):
+        sentences.append(
+            f"Run again to see whether they are current, an input has to be made first: {', '.join(unsure)}."
+        )
+    return " ".join(sentences)
 
 
 def _as_yaml(study: StudyConfig) -> str:

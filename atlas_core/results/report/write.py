@@ -19,7 +19,14 @@ from atlas_core.results.comparisons import compare, load_pairs
 from atlas_core.results.figure_style import inline_svg
 from atlas_core.results.figures import FIGURES, available_figures, build_figure
 from atlas_core.results.formatting import signed
-from atlas_core.results.report.content import cards, collapse_warning, run_rows, stage_rows, table_views
+from atlas_core.results.report.content import (
+    PLAN_STATUSES,
+    cards,
+    collapse_warning,
+    run_rows,
+    stage_rows,
+    table_views,
+)
 from atlas_core.results.tables import PROTOCOL_TITLES
 
 _FOLDER = Path(__file__).resolve().parent
@@ -32,7 +39,7 @@ class PlanRow:
     """An artifact of the study's plan.
 
     Attributes:
-        status: cached (was in the store before the last run), made, stale or missing.
+        status: cached (was in the store before the last run), made, stale, missing or pending.
         seconds: What it took to make; None where it was never made.
         bytes: Its size on disk.
         created: When it was made.
@@ -82,7 +89,7 @@ def write_report(
         plan: Artifacts and whether they were cached; may be empty.
         configuration: Name -> text (YAML) of each study.
         versions: Package -> version.
-        whys: Run name or run id -> why the run is fresh, stale or missing, as lines of text.
+        whys: Run name or run id -> why the run is as it is, as lines of text.
         out_path: The HTML file; replaced in one step.
 
     Raises:
@@ -105,6 +112,7 @@ def write_report(
         run_numbers=RUN_NUMBERS,
         runs=run_rows(con, whys),
         plan=plan,
+        plan_statuses=PLAN_STATUSES,
         plan_stages=stage_rows(plan),
         configuration=list(configuration.items()),
         versions=list(versions.items()),

@@ -1,0 +1,147 @@
+"""Ctrl-C, SIGTERM and SIGHUP at any moment: one line, the status that shells expect, and nobody left behind."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from atlas_core.interruption import STOPPED
+from tests.tiny_study import TinyWorld, make_world
+
+SEEDS = list(range(1, 5))
+
+
+def start(world: TinyWorld, *options: str) -> "subprocess.Popen[str]":
+    study = world.home / "tiny.yaml"
+    study.write_text(yaml.safe_dump(world.raw_study(seeds=SEEDS)))
+    command = [sys.executable, "-m", "atlas_core.start", "run", str(study), "--quiet", *options]
+    environment = {**os.environ, "ATLAS_HOME": str(world.home), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def check_ended(process: "subprocess.Popen[str]", children: list[psutil.Process], status: int) -> None:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == status, err
+    assert err.strip() == STOPPED
+    assert out == ""
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == []
+
+
+def moments(count: int) -> list[float]:
+    """Seconds after the start, drawn once; those at which Python itself has not come to this project are left out."""
+    drawn = random.Random(7)
+    return [round(drawn.uniform(0.3, 8.0), 2) for _ in range(count)]
+
+
+@pytest.mark.parametrize("after", moments(5))
+def test_ctrl_c_at_any_moment_is_one_line(tmp_path: Path, after: float) -> None:
+    process = start(make_world(tmp_path / "home"), "--workers", "2")
+    wait_until_ours(process)
+    time.sleep(after)
+    children = family(process)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    check_ended(process, children, 130)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_other_signals_have_the_status_that_shells_expect(
+    tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    process = start(make_world(tmp_path / "home"), "--workers", "1")
+    wait_until_ours(process)
+    time.sleep(4)
+    children = family(process)
+    process.send_signal(number)
+    check_ended(process, children, status)
+
+
+def test_ctrl_c_ends_a_local_cluster_without_a_word_of_its_own(tmp_path: Path) -> None:
+    process = start(make_world(tmp_path / "home"), "--workers", "2", "--dask", "local")
+    wait_until_ours(process)
+    time.sleep(6)
+    children = family(process)
+    os.killpg(process.pid, signal.SIGINT)
+    check_ended(process, children, 130)
+
+
+def test_a_second_ctrl_c_ends_a_command_at_once(tmp_path: Path) -> None:
+    script = (
+        "import time\nfrom atlas_core.interruption import Interruptions\n"
+        "with Interruptions():\n"
+        "    try:\n        print('ready', flush=True); time.sleep(60)\n"
+        "    finally:\n        print('tidying', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "tidying\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == STOPPED
+
+
+def test_what_a_half_imported_module_makes_of_ctrl_c_does_not_matter(tmp_path: Path) -> None:
+    script = (
+        "import os, signal\nfrom atlas_core.interruption import Interruptions\n"
+        "with Interruptions():\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt as error:\n        raise ImportError('half imported') from error\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.strip()) == (130, STOPPED)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m atlas_core.start presets | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+
+
+def test_an_ignored_hang_up_stays_ignored(tmp_path: Path) -> None:
+    script = (
+        "import os, signal\nfrom atlas_core.interruption import Interruptions\n"
+        "with Interruptions():\n    os.kill(os.getpid(), signal.SIGHUP)\n    print('on')\n"
+    )
+    command = f"trap '' HUP; {sys.executable} -c \"{script}\""
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "on\n"
+
+
+def wait_until_ours(process: "subprocess.Popen[str]") -> None:
+    """Until Python has started and signals are handled: the kernel says which ones are caught."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        caught = int(fields["SigCgt"], 16)
+        if caught >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the command did not start")

@@ -1,0 +1,141 @@
+"""What this program did not make it never deletes, wherever somebody put it."""
+
+import random
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from atlas_core.cli import app
+from atlas_core.errors import AtlasError
+from atlas_core.store import MARKER, Store
+from tests.tiny_study import TinyWorld, make_world
+
+SMALL = {"supervisions": ["one_hot", "atlas_csl"]}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> TinyWorld:
+    world = make_world(tmp_path / "home")
+    world.run(**SMALL)
+    return world
+
+
+def call(world: TinyWorld, *words: str) -> str:
+    done = CliRunner().invoke(app, [*words, "--home", str(world.home)])
+    assert done.exit_code in (0, 1), done.output
+    assert done.exception is None or isinstance(done.exception, (SystemExit, AtlasError)), done.exception
+    return done.output
+
+
+def scatter(world: TinyWorld, seed: int) -> set[str]:
+    """Put a file of known content everywhere: beside, above, and inside what the program made; its contents."""
+    drawn = random.Random(seed)
+    store = Store(world.placement.store_path)
+    artifacts = list(store.folders())
+    stages = sorted({folder.parent for folder in artifacts})
+    places = [
+        world.home,
+        world.home / "data",
+        world.home / "data" / "ponds",
+        store.root,
+        store.root / "photos" / "2024",
+        store.root / "thesis" / ("a" * 64),
+        *(stage / "chapter1" for stage in stages),
+        *(stage / ("f" * 64) for stage in stages),
+        *drawn.sample(artifacts, 6),
+        store.root / ".tmp" / "mine",
+        store.root / ".work" / "notes",
+        store.root / ".trash" / "notes",
+        store.root / ".studies",
+    ]
+    contents = set()
+    for number, place in enumerate(places):
+        place.mkdir(parents=True, exist_ok=True)
+        content = f"somebody's {seed}/{number}"
+        (place / f"note{number}.txt").write_text(content)
+        contents.add(content)
+    return contents
+
+
+def found(world: TinyWorld) -> set[str]:
+    return {path.read_text() for path in world.home.rglob("note*.txt")}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_foreign_file_is_there_after_every_command(world: TinyWorld, seed: int) -> None:
+    contents = scatter(world, seed)
+    store = Store(world.placement.store_path)
+    drawn = random.Random(seed)
+    for folder in drawn.sample(list(store.folders()), 3):  # damaged, with files of somebody's beside
+        for path in folder.glob("*.parquet"):
+            path.write_bytes(b"")
+    study = world.home / "tiny.yaml"
+    for words in (
+        ("gc",),
+        ("store", "verify"),
+        ("store", "verify", "--delete-damaged"),
+        ("gc", "--delete"),
+        ("gc", "--empty-trash"),
+        ("store", "adopt"),
+    ):
+        call(world, *words)
+        assert found(world) == contents, words
+    assert not study.exists()
+    world.run(**SMALL)
+    world.run(supervisions=["ls"])
+    call(world, "gc", "--delete")
+    call(world, "gc", "--empty-trash")
+    assert found(world) == contents
+
+
+def test_a_folder_that_holds_other_things_is_refused_as_a_store_by_every_command(
+    world: TinyWorld, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    (other / "photos" / "2024").mkdir(parents=True)
+    (other / "photos" / "2024" / "note.jpg").write_text("a picture")
+    for words in (
+        ["gc", "--delete"],
+        ["store", "verify"],
+        ["status", "base-to-new"],
+        ["plan", "base-to-new"],
+    ):
+        done = CliRunner().invoke(app, [*words, "--store", str(other)])
+        assert isinstance(done.exception, AtlasError), (words, done.output)
+        assert "is no store: it holds photos" in str(done.exception)
+    assert (other / "photos" / "2024" / "note.jpg").read_text() == "a picture"
+    assert not (other / MARKER).exists()
+
+
+def test_the_advice_to_adopt_a_folder_works(world: TinyWorld, tmp_path: Path) -> None:
+    root = world.placement.store_path
+    (root / MARKER).unlink()  # as a store was before there were markers
+    with pytest.raises(AtlasError, match="atlas store adopt --store") as refused:
+        world.run(**SMALL)
+    advice = shlex.split(refused.value.fix.partition("(atlas ")[2].partition(")")[0])
+    assert CliRunner().invoke(app, advice).exit_code == 0
+    assert world.run(**SMALL).made == []
+
+
+def test_a_store_of_another_format_is_refused(world: TinyWorld) -> None:
+    (world.placement.store_path / MARKER).write_text('{"format": 99}')
+    with pytest.raises(AtlasError, match="format 99"):
+        world.run(**SMALL)
+
+
+def test_what_is_moved_to_the_trash_is_named_and_can_be_taken_back(world: TinyWorld) -> None:
+    store = Store(world.placement.store_path)
+    (store.root / ".studies" / "tiny.json").unlink()
+    told = call(world, "gc", "--delete")
+    assert "moved to the trash" in told
+    assert "tune/ponds/base/2-shot/coop/one_hot/seed1: no study needs it" in told
+    assert not list(store.manifests("tune"))
+    for folder in (store.root / ".trash" / "tune").glob("*/*"):
+        folder.rename(store.root / "tune" / folder.name)
+    assert not [name for name in world.run(**SMALL).made if name.startswith("tune/")]
+    (store.root / ".studies" / "tiny.json").unlink()
+    call(world, "gc", "--delete")
+    assert "tune/ponds/base/2-shot/coop/one_hot/seed1: in the trash" in call(world, "gc", "--empty-trash")
+    assert not [path for path in (store.root / ".trash").rglob("*") if path.is_file()]

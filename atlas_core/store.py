@@ -206,7 +206,9 @@ class Store:
     def folders(self, stage: str | None = None) -> Iterator[Path]:
         """Every artifact's folder (of one stage), whole or not: below the stages that are known, named by a key."""
         for each in known_stages() if stage is None else (stage,):
-            yield from (folder for folder in _subfolders(self.root / each) if _KEY.fullmatch(folder.name))
+            yield from (
+                folder for folder in _subfolders(self.root / each) if _KEY.fullmatch(folder.name)
+            )
 
     def manifests(self, stage: str | None = None) -> Iterator[Manifest]:
         """Every readable manifest (of one stage), in no order; contents are not checked."""

@@ -132,9 +132,7 @@ def _node(stage: str, label: str, seconds: float, inputs: dict[str, Node]) -> No
     """A node that waits, in the lane that a node of that stage has."""
     name = f"{stage}/{label}"
     lane = {"fetch": "network", "index": "processors"}.get(stage, "device")
-    return Node(
-        "wait", name, name, {"seconds": seconds, "name": name}, inputs, (f"{__name__}:_wait",), {"lane": lane}
-    )
+    return Node("wait", name, name, {"seconds": seconds, "name": name}, inputs, (f"{__name__}:_wait",), {"lane": lane})
 
 
 def seconds_of(node: Node) -> float:

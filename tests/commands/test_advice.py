@@ -37,7 +37,7 @@ IN_BACKTICKS = re.compile(r"`(atlas [^`]+)`")
 # Commands that take minutes, or need an account elsewhere: they are parsed, not run.
 NOT_RUN = {"atlas demo", "atlas datasets fetch imagenet"}
 # Named as the maker of something, not as what to do.
-NOT_ADVICE = {"atlas export", "atlas run"}
+NOT_ADVICE = {"atlas export", "atlas run", "atlas store"}
 FOLLOWED: set[str] = set()
 Test = Callable[..., None]
 
@@ -294,6 +294,7 @@ def test_what_has_no_results_is_run(world: TinyWorld) -> None:
     'atlas sql --format csv "SELECT ..." > answer.csv',
     "atlas gc",
     "atlas gc --delete",
+    "atlas gc --empty-trash",
     "atlas plan STUDY",
 )
 def test_what_is_said_of_results_and_disks(world: TinyWorld) -> None:
@@ -308,8 +309,19 @@ def test_what_is_said_of_results_and_disks(world: TinyWorld) -> None:
         for each in IN_BACKTICKS.findall(str(error))
     ]
     assert [each.exit_code for each in answers] == [0, 0]
-    for command in ("atlas gc", "atlas gc --delete", f"atlas plan {study}"):
+    for command in ("atlas gc", "atlas gc --delete", "atlas gc --empty-trash", f"atlas plan {study}"):
         assert invoke(command, world.home).exit_code == 0
+
+
+@follows("atlas store adopt --store {}")
+def test_a_folder_that_holds_files_is_adopted(world: TinyWorld) -> None:
+    study = shlex.quote(str(saved(world, "study")))
+    (world.home / "my files").mkdir()
+    (world.home / "my files" / "notes.txt").write_text("mine")
+    run = f"atlas run {study} --quiet --store {shlex.quote(str(world.home / 'my files'))}"
+    (adopted,) = helped(refused(run, world.home), world.home)
+    assert adopted.exit_code == 0, adopted.output
+    assert invoke(run, world.home).exit_code == 0
 
 
 def test_messages_hold_no_terminal_codes() -> None:

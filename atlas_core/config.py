@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from atlas_core.backbone.config import BackboneConfig
 from atlas_core.budgets import ENTRIES, RUNS
 from atlas_core.datasets.catalogue import dataset_spec
+from atlas_core.datasets.identity import same_dataset, study_datasets
 from atlas_core.errors import AtlasError
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.methods.registry import METHODS
+
+T = TypeVar("T")
 
 # Result tables hold seeds and shots as 32-bit integers.
 _LARGEST = 2**31 - 1
@@ -164,8 +167,22 @@ class StudyConfig(BaseModel):
         RUNS.check(max(1, len(self.datasets)) * len(self.shots) * arms, f"study {self.name!r}")
         return self
 
+    @model_validator(mode="after")
+    def _each_dataset_once(self) -> StudyConfig:
+        for entries in (self.datasets, self.targets):
+            if (same := same_dataset(entries)) is not None:
+                raise ValueError(f"{same[0]} and {same[1]} are the same dataset: leave one of them out")
+        _checked(study_datasets, self.entries)
+        return self
 
-def _checked(check: Callable[[str], object], value: str) -> str:
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Everything that names a dataset, as it stands in the study."""
+        source = () if self.source is None else (self.source,)
+        return tuple(dict.fromkeys((*self.datasets, *source, *self.targets)))
+
+
+def _checked(check: Callable[[T], object], value: T) -> T:
     """Turn a registry's error into one that pydantic reports with the field's place."""
     try:
         check(value)

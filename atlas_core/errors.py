@@ -1,5 +1,12 @@
 """The one error a user sees: what is wrong, what was expected, what to do next."""
 
+import re
+
+# Escape sequences (ECMA-48: CSI, OSC and two-character ones) and other control characters, but tabs and new lines.
+_TERMINAL_CODES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\^_]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
 
 class AtlasError(Exception):
     """An error that the user can act on.
@@ -11,6 +18,8 @@ class AtlasError(Exception):
     """
 
     def __init__(self, what: str, *, expected: str = "", fix: str = "") -> None:
+        # Another library's words, quoted in an error, may hold a terminal's colours or a cursor's moves.
+        what, expected, fix = (_TERMINAL_CODES.sub("", each) for each in (what, expected, fix))
         super().__init__(what, expected, fix)
         self.what = what
         self.expected = expected

@@ -76,7 +76,7 @@ class Store:
             raise AtlasError(
                 f"{self.root} is no store: it holds {', '.join(sorted(found)[:3])}{more}",
                 expected=f"a folder with {MARKER}, or a new or empty one",
-                fix=f"adopt it (atlas store adopt --store {quote(str(self.root))}), or choose another with --store",
+                fix=f"adopt it (`atlas store adopt --store {quote(str(self.root))}`), or choose another with --store",
             )
 
     def path(self, stage: str, key: str) -> Path:

@@ -17,7 +17,6 @@ from prefect.artifacts import (
 
 from atlas_core.manifest import Manifest
 from atlas_core.plan.node import Node
-from atlas_core.plan.remarks import remarks
 from atlas_core.plan.session import StudySession
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.stages.stage import Job
@@ -32,7 +31,7 @@ class FlowPage:
 
     def begin(self, session: StudySession) -> None:
         self._log = get_run_logger()
-        for line in remarks(session.graph):
+        for line in session.notes():
             self._log.warning(line)
         self._total = self._left = len(session.graph.nodes)
         self._cached: dict[str, int] = {}

@@ -57,7 +57,7 @@ def carry_out(study: StudyConfig, placement: Placement) -> str:
 
         runs = tasks.submit(tune, features, class_wise, instance_wise)
         predictions = tasks.submit(evaluate, runs, features)
-        tables = tasks.submit(aggregate, predictions)
+        tables = tasks.submit(aggregate, images, predictions)
 
         tasks.wait(files, images, features, class_wise, instance_wise, runs, predictions, tables)
     key = session.finish()

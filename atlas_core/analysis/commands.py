@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 from atlas_core.commands.options import DataOption, DeviceOption, HomeOption, StoreOption, placement_from
-from atlas_core.datasets.catalogue import dataset_spec
+from atlas_core.datasets.catalogue import dataset_names, dataset_spec
+from atlas_core.datasets.identity import study_datasets
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan.records import recorded_studies
@@ -114,14 +115,12 @@ def dataset_folder(store: Store, placement: Placement, name: str) -> Path:
     Raises:
         AtlasError: Nothing there describes the dataset, or its folder is gone.
     """
-    described = [each for study in recorded_studies(store) for each in (*study.datasets, study.source or "")]
-    for each in [*(each for each in described if each), name]:
-        try:
-            spec = dataset_spec(each)
-        except AtlasError:  # a description whose file was moved
-            continue
-        if spec.name == name and spec.path(placement.data_path).is_dir():
-            return spec.path(placement.data_path)
+    for study in recorded_studies(store):
+        for spec in study_datasets(study.entries).values():
+            if spec.name == name and spec.path(placement.data_path).is_dir():
+                return spec.path(placement.data_path)
+    if name in dataset_names() and (folder := dataset_spec(name).path(placement.data_path)).is_dir():
+        return folder
     raise AtlasError(
         f"the images of dataset {name!r} were not found under {placement.data_path}",
         expected="the dataset's folder, which the run was trained from",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,13 @@ from atlas_core.backbone.tower_kinds import IMAGE_TOWER, unsupported
 from atlas_core.errors import AtlasError
 from atlas_core.features.resizing import STANDARD, Resizing
 
-Tokenizer = Callable[[list[str]], Tensor]
+
+class Tokenizer(Protocol):
+    """Texts to ids [C, context_length], cut to that length (default: the text tower's)."""
+
+    def __call__(self, texts: list[str], context_length: int | None = None) -> Tensor:
+        """The ids, int64."""
+
 
 # Prompts computed at once by `encode_text`; beyond that, a bigger matrix is not faster on a CPU.
 _TEXT_CHUNK = 256
@@ -64,19 +70,17 @@ class FrozenClip:
         return self.tokenizer(list(prompts)).long()
 
     def check_length(self, prompts: Sequence[str]) -> None:
-        """Refuse prompts that fill the context to its last position: the tokenizer cuts what is longer.
+        """Refuse prompts that are longer than the context, which the tokenizer would cut.
 
         Raises:
             AtlasError: Names the first such prompt.
         """
-        ids = self.tokenize(prompts)
-        full = (end_positions(self.text, ids) == ids.shape[1] - 1).nonzero().flatten().tolist()
-        if full:
-            raise AtlasError(
-                f"the prompt {prompts[full[0]]!r} has more tokens than the text tower's context",
-                expected=f"fewer than {ids.shape[1]} tokens, start and end among them",
-                fix="shorten the class name or the template",
-            )
+        most = self.text.context_length
+        # One token more than there is room for tells a prompt that just fits from one that is cut.
+        ids = self.tokenizer(list(prompts), context_length=most + 1).long()
+        long = (end_positions(self.text, ids) >= most).nonzero().flatten().tolist()
+        if long:
+            raise prompt_too_long(prompts[long[0]], most)
 
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
@@ -110,6 +114,15 @@ class FrozenClip:
             return forward(self.image, pixels)
         assert self.visual is not None
         return wide(self.visual(pixels.to(self.device, self.dtype)))
+
+
+def prompt_too_long(prompt: str, most: int) -> AtlasError:
+    """The error about a prompt with more tokens than the context's `most`."""
+    return AtlasError(
+        f"the prompt {prompt!r} has more tokens than the text tower's context",
+        expected=f"at most {most} tokens, start and end among them",
+        fix="shorten the class name or the template",
+    )
 
 
 def freeze(

@@ -95,7 +95,12 @@ def _context(placement: Placement, tuned: list[Manifest], evaluated: list[Manife
     out.mkdir()
     pairs = [(evaluation.key, run.key) for evaluation, run in zip(evaluated, tuned, strict=True)]
     runtime = {"artifacts": [(each.stage, each.key) for each in (*tuned, *evaluated)], "evaluations": pairs}
-    study: dict[str, Any] = {"study": "many-images", "protocol": "few_shot", "backbone": "none"}
+    study: dict[str, Any] = {
+        "study": "many-images",
+        "protocol": "few_shot",
+        "backbone": "none",
+        "datasets": {},
+    }
     study["supervisions"] = {sha256_of(_SUPERVISION): "one_hot"}
     return StageContext(study, {}, out, out, "", runtime, placement)
 

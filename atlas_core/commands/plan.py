@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import typer
 from rich.console import Console
 from rich.markup import escape
 
@@ -18,19 +21,19 @@ from atlas_core.commands.options import (
     placement_from,
     studies_from,
 )
-from atlas_core.commands.progress import readable_seconds
+from atlas_core.commands.progress import print_understanding, readable_seconds
 from atlas_core.commands.study import to_make_text
-from atlas_core.config import StudyConfig
 from atlas_core.placement import Placement
-from atlas_core.plan.build import build_graph
+from atlas_core.plan.build import Graph, build_graph
+from atlas_core.plan.conflicts import conflicts
 from atlas_core.plan.cost_numbers import DeviceNumbers, cost_numbers, device_class
 from atlas_core.plan.estimate import Costs, Estimate, estimate
-from atlas_core.plan.remarks import remarks
-from atlas_core.plan.resolve import Resolver
+from atlas_core.plan.known_datasets import known_datasets
+from atlas_core.plan.notes import study_notes
+from atlas_core.plan.resolve import NodeState, Resolver
 from atlas_core.plan.soft_labels import SoftLabels, nearly_one_hot, soft_labels
 from atlas_core.store import Store
 from atlas_core.understanding.study import understand_study
-from atlas_core.understanding.text import understanding_lines
 
 out = Console(highlight=False)
 
@@ -46,35 +49,47 @@ def plan(
     data_root: DataOption = None,
     strict: StrictOption = False,
 ) -> None:
-    """Say what a study would do: what was understood, runs, what is cached, an estimate of time and disk."""
+    """Say what a study would do: what was understood, runs, what is cached, an estimate of time and disk.
+
+    The exit status is 1 when something in it cannot work.
+    """
     placement = placement_from(home, store, data_root, workers, device, strict=strict)
     costs = Costs.from_manifests(Store(placement.store_path).manifests(), device_class(placement.device))
+    refused = False
     for each in studies_from(study, preset, assignments):
-        for line in plan_lines(each, placement, costs):
+        graph = build_graph(each, placement)
+        states = Resolver(graph, Store(placement.store_path)).states()
+        understanding = understand_study(graph, states, placement)
+        known = known_datasets(graph, states, placement)
+        found = conflicts(graph, known)
+        refused |= bool(found)
+        first, *rest = plan_lines(graph, states, placement, costs)
+        out.print(first, soft_wrap=True)
+        print_understanding(out, understanding)
+        if strict:
+            understanding.check_strict()
+        for line in found:
+            out.print(f"  [red]conflict[/red] {escape(line)}", soft_wrap=True)
+        for line in study_notes(graph, states, known, placement):
+            out.print(f"  [yellow]note[/yellow] {escape(line)}", soft_wrap=True)
+        for line in rest:
             out.print(line, soft_wrap=True)
+    if refused:
+        raise typer.Exit(1)
 
 
-def plan_lines(study: StudyConfig, placement: Placement, costs: Costs) -> list[str]:
-    """What was understood of a study, what it would do and cost, as lines of rich's markup.
-
-    Raises:
-        AtlasError: A dataset cannot be read or has two readings; or an oddity, where the placement is strict.
-    """
-    graph = build_graph(study, placement)
-    store = Store(placement.store_path)
-    states = Resolver(graph, store).states()
-    understanding = understand_study(graph, states, placement)
-    if placement.strict:
-        understanding.check_strict()
+def plan_lines(
+    graph: Graph, states: Mapping[str, NodeState], placement: Placement, costs: Costs
+) -> list[str]:
+    """What a study would do and cost, as lines of rich's markup."""
+    study = graph.study
     status = {node.name: states[node.name].status for node in graph.nodes}
     runs = [status[node.name] for node in graph.of_stage("tune")]
     perhaps = f" and {runs.count('pending')} perhaps" if "pending" in runs else ""
     lines = [
         f"[bold]{study.name}[/bold] {study.description}",
         f"  {len(runs)} runs, {runs.count('fresh')} of them cached{perhaps}; {to_make_text(list(status.values()))}",
-        *map(escape, understanding_lines(understanding)),
-        *(f"  [yellow]note[/yellow] {line}" for line in remarks(graph)),
-        *soft_label_lines(soft_labels(graph, states, store)),
+        *soft_label_lines(soft_labels(graph, states, Store(placement.store_path))),
     ]
     surely = [node for node in graph.nodes if status[node.name] in ("stale", "missing")]
     waiting = [node for node in graph.nodes if status[node.name] != "fresh"]

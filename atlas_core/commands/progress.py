@@ -11,7 +11,6 @@ from atlas_core.manifest import Manifest
 from atlas_core.plan.cost_numbers import device_class
 from atlas_core.plan.estimate import Costs, seconds_to_go
 from atlas_core.plan.node import Node
-from atlas_core.plan.remarks import remarks
 from atlas_core.plan.session import StudySession
 from atlas_core.plan.workers import JobFailure, Outcome
 from atlas_core.shown import shown_in_markup
@@ -50,7 +49,7 @@ class ConsoleObserver:
         title = f"{session.study.name}: {self._total['tune']} runs, {len(self._nodes)} artifacts"
         where = shown_in_markup(str(session.resolver.store.root))
         self.console.print(f"[bold]{title}[/bold] → {where}", soft_wrap=True)
-        for line in remarks(session.graph):
+        for line in session.notes():
             self.console.print(f"[yellow]note[/yellow] {shown_in_markup(line)}", soft_wrap=True)
         if self.console.is_terminal:
             columns = (SpinnerColumn(), BarColumn(24), TextColumn("{task.description}"), TimeElapsedColumn())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
+import unicodedata
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -21,6 +23,8 @@ from atlas_core.resources import data_path, expanded
 
 # Context placeholders of the class-aware prompt (protocol 2.5): four words that the learned tokens replace.
 _TCP_CONTEXT = "X X X X "
+# What decides which images a dataset has, how they are cut and how they are prompted.
+_READING = ("layout", "image_folder", "split_file", "options", "templates")
 _OWN_LAYOUTS = ("image_folder", "table", "hf_parquet")
 
 
@@ -119,7 +123,7 @@ class DatasetSpec(_Model):
     start with `./` or `../`, which count from that file. `source.parquet` always counts from it.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[\p{L}\p{N}][\w.-]*$")
     title: str = ""
     layout: str
     folder: str
@@ -235,8 +239,7 @@ def _own_data(layout: str, path: Path) -> DatasetSpec:
             fix=f"for a table write table:{path}",
         )
     title = path.name if path.is_dir() else path.stem
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in title)
-    name = plain.lstrip("_.-") or "own_data"
+    name = plain_name(title if title not in ("", "..") else path.resolve().name)
     if layout == "hf_parquet":
         # The images are taken out into the data root; the Parquet files stay as they are.
         place = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:8]
@@ -245,6 +248,30 @@ def _own_data(layout: str, path: Path) -> DatasetSpec:
     options = {} if path.is_dir() else {"file": path.name}
     folder = path if path.is_dir() else path.parent
     return DatasetSpec(name=name, title=title, layout=layout, folder=str(folder), options=options)
+
+
+def plain_name(title: str) -> str:
+    """A file's or folder's name as a dataset's: letters and digits of any script, `_`, `.` and `-`."""
+    kept = (
+        c if c.isalnum() or c in "_.-" or unicodedata.category(c).startswith("M") else "_"
+        for c in unicodedata.normalize("NFC", title)
+    )
+    # A mark belongs to the letter before it, so none comes first.
+    return re.sub(r"^[\W_]+", "", "".join(kept)) or "own_data"
+
+
+def published_spec(spec: DatasetSpec) -> DatasetSpec | None:
+    """The project's own description that `spec` is, or None.
+
+    Where the files are and come from may differ; the layout, the files read, the options and the prompts may not.
+    """
+    path = data_path("catalogue", f"{spec.name}.yaml")
+    # A folder of class folders somewhere says nothing of where its images are from, whatever its name is.
+    own = spec.layout in _OWN_LAYOUTS and Path(spec.folder).is_absolute()
+    if own or not path.is_file():
+        return None
+    published = _load(path)
+    return published if all(getattr(spec, each) == getattr(published, each) for each in _READING) else None
 
 
 def _load(path: Path) -> DatasetSpec:

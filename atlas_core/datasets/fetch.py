@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from atlas_core.datasets.advice import where_to_extract
 from atlas_core.datasets.archives import bring_archives, check_gate
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.parquet_images import extract_images, is_taken_out
@@ -174,7 +175,7 @@ def _refuse_foreign(spec: DatasetSpec, folder: Path) -> None:
         raise AtlasError(
             f"dataset {spec.name!r}: {folder} holds other files",
             expected="a new folder, or the images of an earlier extraction",
-            fix="give the description another `folder`",
+            fix=where_to_extract(spec, folder),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -83,6 +83,15 @@ def base_new_labels(n_classes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         )
     middle = -(-n_classes // 2)
     return tuple(range(middle)), tuple(range(middle, n_classes))
+
+
+def differing_counts(published: Mapping[str, int], found: Mapping[str, int]) -> tuple[str, ...]:
+    """Where numbers of images and classes are not the published ones ("test: 7499 here, 7500 published")."""
+    return tuple(
+        f"{what}: {found[what]} here, {count} published"
+        for what, count in published.items()
+        if found.get(what, count) != count
+    )
 
 
 def select(index: DatasetIndex, positions: Iterable[int], labels: Collection[int] | None) -> list[Item]:

@@ -164,6 +164,11 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
+def file_names(folder: Path) -> list[str]:
+    """Relative POSIX paths of the visible files below a folder, sorted."""
+    return sorted(path for path, entry in _walk(folder) if entry is not None and entry.is_file())
+
+
 def image_names(folder: Path) -> list[str]:
     """Relative POSIX paths of the images below a folder, sorted (so a listing is the same on every disk)."""
     return sorted(path for path, _ in walk(folder) if is_image(path.rpartition("/")[2]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -94,7 +95,7 @@ def metrics_row(predictions: pa.Table, n_classes: int) -> dict[str, object]:
     return {**names, **asdict(measures)}
 
 
-def evaluation_row(folder: Path) -> dict[str, object]:
+def evaluation_row(folder: Path) -> dict[str, Any]:
     """A row of the `metrics` table from the folder of an `evaluate` artifact."""
     n_classes = pq.read_metadata(folder / "classes.parquet").num_rows
     return metrics_row(pq.read_table(folder / "predictions.parquet"), n_classes)

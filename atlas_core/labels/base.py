@@ -135,6 +135,11 @@ class LabelSource:
     takes_temperature: ClassVar[bool] = False
     Options: ClassVar[type[SourceOptions]] = SourceOptions
 
+    @classmethod
+    def fewest_classes(cls, config: SupervisionConfig) -> int:
+        """How many classes there must be to train on; a study with fewer is refused when it is planned."""
+        return 1
+
     def __init__(self, config: SupervisionConfig, frozen: FrozenTargets) -> None:
         self.name = config.source
         self.mix = config.mix

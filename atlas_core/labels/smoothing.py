@@ -38,6 +38,10 @@ class UniformSmoothing(TargetSource):
     default_mix: ClassVar[float | None] = 0.1
     Options: ClassVar[type[SourceOptions]] = SmoothingOptions
 
+    @classmethod
+    def fewest_classes(cls, config: SupervisionConfig) -> int:
+        return 2 if SmoothingOptions.model_validate(config.options).variant == "tfkd" else 1
+
     def __init__(self, config: SupervisionConfig, frozen: FrozenTargets) -> None:
         super().__init__(config, frozen)
         self._others_only = SmoothingOptions.model_validate(config.options).variant == "tfkd"

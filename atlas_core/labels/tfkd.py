@@ -44,6 +44,10 @@ class VirtualTeacher(LabelSource):
 
     Options: ClassVar[type[SourceOptions]] = VirtualTeacherOptions
 
+    @classmethod
+    def fewest_classes(cls, config: SupervisionConfig) -> int:
+        return 2
+
     def __init__(self, config: SupervisionConfig, frozen: FrozenTargets) -> None:
         super().__init__(config, frozen)
         self._constants = VirtualTeacherOptions.model_validate(config.options)

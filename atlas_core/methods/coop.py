@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.text import build_layout, embed_tokens, encode_prompts
+from atlas_core.errors import AtlasError
 from atlas_core.methods.base import Encoder, PromptMethod
-from atlas_core.methods.prompts import context_tokens, placeholder, prompt_tokens, random_context, words
+from atlas_core.methods.prompts import context_tokens, prompt_tokens, random_context, words
 from atlas_core.methods.traits.base import Classes, MethodOptions
 from atlas_core.methods.traits.coop import CoOpOptions, CoOpTraits
 
@@ -28,7 +29,12 @@ class CoOp(CoOpTraits, PromptMethod):
         reference: Tensor | None = None,
     ) -> None:
         super().__init__(clip, classes, options, generator=generator, reference=reference)
-        self.check(self.options, trained=classes.trained)
+        if self.options.class_specific and not classes.trained:
+            raise AtlasError(
+                "class-specific contexts belong to the classes they were trained on",
+                expected="evaluation on the training classes",
+                fix="set class_specific: false for this protocol",
+            )
         initial = self.initial_context(generator)
         self.ctx = nn.Parameter(initial.to(clip.device))
         self._place_tokens()
@@ -43,15 +49,10 @@ class CoOp(CoOpTraits, PromptMethod):
             shape = (len(self.classes), *shape)
         return random_context(shape, generator)
 
-    def prompt_prefix(self) -> str:
-        """The text in front of the name whose first M tokens the context replaces."""
-        return " ".join(words(self.options.ctx_init)) or placeholder(self.options.n_ctx)
-
     def _place_tokens(self) -> None:
         n_ctx = self.ctx.shape[-2]
-        tokens = prompt_tokens(
-            self.clip, self.classes.names, self.prompt_prefix(), n_ctx, self.options.position
-        )
+        prefix = self.prompt_prefix(self.options, self.classes)
+        tokens = prompt_tokens(self.clip, self.classes.names, prefix, n_ctx, self.options.position)
         # A shared context in front of the name is the same for every class, so the tower encodes it once.
         self.shares_prefix = self.options.position == "end" and not self.options.class_specific
         n_prefix = 1 + n_ctx if self.shares_prefix else 1

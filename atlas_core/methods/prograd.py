@@ -8,7 +8,7 @@ from torch import Tensor
 from atlas_core.errors import AtlasError
 from atlas_core.methods.base import Batch, CrossEntropy
 from atlas_core.methods.coop import CoOp
-from atlas_core.methods.prompts import context_tokens, placeholder, random_context, words
+from atlas_core.methods.prompts import context_tokens, random_context
 from atlas_core.methods.traits.prograd import ProGradOptions, ProGradTraits
 
 
@@ -22,29 +22,18 @@ class ProGrad(ProGradTraits, CoOp):
     options: ProGradOptions
     distillation: Tensor
 
-    def prompt_prefix(self) -> str:
-        if self.options.initial == "random":
-            return placeholder(self.options.n_ctx)
-        own = self.template_words()
-        return " ".join([placeholder(self.options.n_ctx - len(own)), *own]).strip()
-
-    def template_words(self) -> list[str]:
-        """The words in front of the name in the data set's ProGrad template."""
-        own = words(self.classes.template("prograd").partition("{}")[0])
-        if len(own) > self.options.n_ctx:
-            raise AtlasError(
-                f"{self.options.n_ctx} context vectors for the {len(own)} words {' '.join(own)!r}",
-                expected=f"n_ctx of at least {len(own)}",
-                fix="raise n_ctx, or set `initial: random`",
-            )
-        return own
-
     def initial_context(self, generator: torch.Generator) -> Tensor:
         n_ctx, width = self.options.n_ctx, self.clip.text.width
         if self.options.initial == "random":
             count = (len(self.classes),) if self.options.class_specific else ()
             return random_context((*count, n_ctx, width), generator)
-        own = self.template_words()
+        own = self.template_words(self.classes)
+        if len(own) > n_ctx:
+            raise AtlasError(
+                f"{n_ctx} context vectors for the {len(own)} words {' '.join(own)!r}",
+                expected=f"n_ctx of at least {len(own)}",
+                fix="raise n_ctx, or set `initial: random`",
+            )
         start = torch.zeros(n_ctx, width)
         if own:
             # As many tokens as words: where a comma makes one more, the last stays in the prompt as it is.

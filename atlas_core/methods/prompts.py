@@ -10,18 +10,19 @@ from torch import Tensor
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.text import end_positions
 from atlas_core.errors import AtlasError
-from atlas_core.methods.traits.base import Position
+from atlas_core.methods.traits.base import Position, placeholder, words
+
+__all__ = [
+    "CONTEXT_STD",
+    "PromptTokens",
+    "context_tokens",
+    "placeholder",
+    "prompt_tokens",
+    "random_context",
+    "words",
+]
 
 CONTEXT_STD = 0.02  # of CoOp and all its successors (trainers/coop.py)
-
-
-def words(text: str) -> list[str]:
-    return text.replace("_", " ").split()
-
-
-def placeholder(n: int) -> str:
-    """`n` tokens that only hold the place of context vectors."""
-    return " ".join(["X"] * n)
 
 
 def context_tokens(clip: FrozenClip, text: str, n: int) -> Tensor:

@@ -11,11 +11,9 @@ from atlas_core.errors import AtlasError
 from atlas_core.methods.base import Encoder, PromptMethod
 from atlas_core.methods.kgcoop import distance_to_reference
 from atlas_core.methods.layers import linear
-from atlas_core.methods.prompts import context_tokens, placeholder, random_context, words
+from atlas_core.methods.prompts import context_tokens, random_context, words
 from atlas_core.methods.traits.base import Classes, MethodOptions
 from atlas_core.methods.traits.tcp import TCPOptions, TCPTraits
-
-_PLACES = placeholder(4)  # how the published prompts mark the context's places
 
 
 class TCP(TCPTraits, PromptMethod):
@@ -48,8 +46,10 @@ class TCP(TCPTraits, PromptMethod):
         self.hidden = linear(clip.embed_dim, max(1, hidden), generator).to(clip.device)
         self.prompts = linear(max(1, hidden), n_ctx * width, generator).to(clip.device)
         self.inject_at = injection_block(clip, self.options.inject_at)
-        template = prompt_template(classes, n_ctx)
-        ids = clip.tokenize([template.format(name) for name in classes.names])
+        template = self.prompt_template(self.options, classes)
+        prompts = [template.format(name) for name in classes.names]
+        clip.check_length(prompts)
+        ids = clip.tokenize(prompts)
         self.layout = build_layout(clip.text, ids, 1 + n_ctx)
         self.start = embed_tokens(clip.text, ids[0, :1])
         self.suffix = embed_tokens(clip.text, self.layout.token_ids)
@@ -76,15 +76,6 @@ class TCP(TCPTraits, PromptMethod):
 
     def regulariser(self, image: Tensor, text: Tensor) -> Tensor:
         return self.options.weight * distance_to_reference(text, self.reference)
-
-
-def prompt_template(classes: Classes, n_ctx: int) -> str:
-    """The prompt whose first tokens the context takes: family `tcp_prompt`, or `coop` from its name on."""
-    own = classes.templates.get("tcp_prompt")
-    if own is None:
-        coop = classes.template("coop")
-        own = f"{_PLACES} {coop[coop.index('{}') :]}"
-    return placeholder(n_ctx) + own.removeprefix(_PLACES) if own.startswith(_PLACES) else own
 
 
 def injection_block(clip: FrozenClip, wanted: int | None) -> int:

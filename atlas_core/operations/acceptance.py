@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.paths import walk
+from atlas_core.datasets.paths import file_names
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import file_sha256, sha256_of
 from atlas_core.manifest import Manifest, read_manifest
@@ -170,7 +170,7 @@ def _is_generated(job: Job) -> bool:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    return {path: file_sha256(folder / path) for path, _ in walk(folder)}
+    return {path: file_sha256(folder / path) for path in file_names(folder)}
 
 
 def _compare(name: str, made: Mapping[str, str], now: Mapping[str, str]) -> None:

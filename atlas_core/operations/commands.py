@@ -115,9 +115,9 @@ def gc(
     if delete:
         remove(artifacts, pieces)
     done = (
-        "moved to the trash (atlas gc --empty-trash deletes it)"
+        "moved to the trash (`atlas gc --empty-trash` deletes it)"
         if delete
-        else "would be moved to the trash (atlas gc --delete)"
+        else "would be moved to the trash (`atlas gc --delete`)"
         if pieces
         else "to remove"
     )

@@ -86,7 +86,7 @@ def _disks(placement: Placement) -> list[tuple[str, Path]]:
 def _space(name: str, path: Path) -> Finding:
     usage, system = shutil.disk_usage(path), os.statvfs(path)
     text = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB free at {path}"
-    fix = "`atlas gc` lists what nothing needs; `atlas plan` estimates a study"
+    fix = "`atlas gc` lists what nothing needs; `atlas plan STUDY` estimates a study"
     if usage.free < _LITTLE_SPACE:
         return Finding(name, "note", text, fix)
     if system.f_files and system.f_favail < _FEW_FILES:  # some file systems do not count files

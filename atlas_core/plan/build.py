@@ -13,6 +13,7 @@ from atlas_core.backbone.source import backbone_label, input_size
 from atlas_core.code.closure import Sources
 from atlas_core.config import MethodConfig, StudyConfig
 from atlas_core.datasets.catalogue import DatasetSpec, dataset_spec
+from atlas_core.datasets.identity import describe_datasets, study_datasets
 from atlas_core.datasets.readers.base import READERS
 from atlas_core.features.resizing import STANDARD
 from atlas_core.hashing import sha256_of
@@ -81,7 +82,8 @@ class _Builder:
 
     def __post_init__(self) -> None:
         # One reading a dataset and so on: a study may have thousands of runs.
-        self._spec = cache(dataset_spec)
+        named = study_datasets(self.study.entries)
+        self._spec = cache(lambda entry: named.get(entry) or dataset_spec(entry))
         self._dataset = cache(self._make_dataset)
         self.backbone_runtime = self.study.backbone.model_dump(mode="json")
 
@@ -148,7 +150,7 @@ class _Builder:
         if generator:
             runtime["generator"] = Sources().digest(roots)  # its code is its version
         fetch = self._node("fetch", spec.name, {"source": source, "folder": spec.folder}, {}, runtime, roots)
-        layout = {each: plain[each] for each in ("name", "layout", "image_folder", "split_file", "options")}
+        layout = {each: plain[each] for each in ("layout", "image_folder", "split_file", "options")}
         reader = READERS.target(spec.layout)
         return self._node("index", spec.name, layout, {"fetch": fetch}, runtime, [reader]), spec
 
@@ -235,7 +237,6 @@ class _Builder:
         own = TextReference((spec.template("coop"),))
         inputs = {"classes": self._text(dataset, subset, own, "own")}
         templates = spec.templates_of(run.traits.template_families)
-        run.traits.check(run.options, trained=trained)
         reference = run.traits.text_reference(run.options, Classes((), templates, trained=trained))
         if reference == own:
             inputs["reference"] = inputs["classes"]
@@ -289,6 +290,7 @@ class _Builder:
             "study": self.study.name,
             "protocol": self.study.protocol,
             "backbone": backbone,
+            "datasets": describe_datasets(self.study.entries),
         }
         # What each supervision is called depends on its label source's defaults, which only the plan looks at.
         config["supervisions"] = {
@@ -296,7 +298,8 @@ class _Builder:
         }
         if words := self._stand_ins():
             config["stand_ins"] = words
-        self._node("aggregate", self.study.name, config, {node.name: node for node in distinct})
+        indexes = [node for node in self.nodes.values() if node.stage == "index"]
+        self._node("aggregate", self.study.name, config, {node.name: node for node in (*distinct, *indexes)})
 
     def _stand_ins(self) -> dict[str, str]:
         """What runs have in place of something that their method's authors had, by the training's name."""

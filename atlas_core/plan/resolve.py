@@ -99,7 +99,10 @@ class Resolver:
 
     def look_up(self, node: Node, states: Mapping[str, NodeState]) -> NodeState:
         """The state of one node, from those of its inputs."""
-        return self._fresh.get(node.name) or self._resolve(node, states)
+        state = self._fresh.get(node.name) or self._resolve(node, states)
+        if state.status == "fresh":
+            self._fresh[node.name] = state
+        return state
 
     def manifests(self) -> list[Manifest]:
         """Every readable manifest of the store, read once."""
@@ -218,7 +221,9 @@ class Resolver:
         return {
             "artifacts": list(dict.fromkeys((node.stage, keys[node.name]) for node in made)),
             "evaluations": [
-                (keys[each.name], keys[each.inputs["run"].name]) for each in aggregate.inputs.values()
+                (keys[each.name], keys[each.inputs["run"].name])
+                for each in aggregate.inputs.values()
+                if each.stage == "evaluate"
             ],
         }
 

@@ -72,6 +72,7 @@ class Scheduler:
         expected: Seconds that a node is expected to take; from what its like has cost where it is not given.
 
     Attributes:
+        check: Asked about each node whose inputs are there; what it raises is the node's failure.
         states: What is known of each node that was looked up, by name.
         ends: How each node that is over ended, by name. A failed node stops only what needs it.
     """
@@ -87,6 +88,7 @@ class Scheduler:
     ) -> None:
         self.graph, self.resolver, self.placement = graph, resolver, placement
         self.observer = observer or SilentObserver()
+        self.check: Callable[[Node, Mapping[str, NodeState]], None] = lambda node, states: None
         self.states: dict[str, NodeState] = {}
         self.ends: dict[str, Ending] = {}
         self._lanes = lanes_for(placement) if lanes is None else lanes
@@ -200,6 +202,7 @@ class Scheduler:
     def _look_up(self, node: Node) -> None:
         try:
             state = self.states[node.name] = self.resolver.look_up(node, self.states)
+            self.check(node, self.states)
         except AtlasError as error:
             self._fail(JobFailure(node.name, str(error), ""))
             return

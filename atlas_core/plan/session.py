@@ -8,6 +8,8 @@ from atlas_core.config import StudyConfig
 from atlas_core.errors import AtlasError
 from atlas_core.placement import Placement
 from atlas_core.plan.build import Graph, build_graph
+from atlas_core.plan.conflicts import ConflictWatch
+from atlas_core.plan.notes import study_notes
 from atlas_core.plan.observers import Observer, SilentObserver
 from atlas_core.plan.records import record_study
 from atlas_core.plan.resolve import Resolver
@@ -38,6 +40,8 @@ class StudySession:
         self.resolver = Resolver(self.graph, Store(self.placement.store_path))
         self.observer = Announcing(self.observer, self.placement.strict)
         self.scheduler = Scheduler(self.graph, self.resolver, self.placement, self.observer)
+        self._watch = ConflictWatch(self.graph, self.resolver, self.placement)
+        self.scheduler.check = self._watch.check
 
     @property
     def failures(self) -> list[JobFailure]:
@@ -48,11 +52,16 @@ class StudySession:
         """Remember what was asked for, and tell the observer.
 
         Raises:
-            AtlasError: The store cannot be written to.
+            AtlasError: The study asks for what cannot work together, or the store cannot be written to.
         """
+        self._watch.refuse()
         self.resolver.store.make()
         record_study(self.resolver.store, self.study)
         self.observer.begin(self)
+
+    def notes(self) -> list[str]:
+        """What the study's user should know before it runs, a line each."""
+        return study_notes(self.graph, {}, self._watch.known, self.placement)
 
     def end(self) -> None:
         """Tell the observer that no more will happen."""

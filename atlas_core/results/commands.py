@@ -104,10 +104,11 @@ def report(
     """Write a study's report: one HTML file with tables, figures, runs and why, plan, configuration, versions."""
     from atlas_core.results.report.study import write_study_report
 
-    title = Path(study_title(study, preset)).stem
+    named = study_title(study, preset)
+    title = Path(named).stem
     placement = placement_from(home, store, data_root)
     path = output or Path(f"report-{title}.html")
-    write_study_report(studies_from(study, preset, assignments), placement, path, title=title)
+    write_study_report(studies_from(study, preset, assignments), placement, path, title=title, named=named)
     _print(f"{path.absolute()}\n")
 
 
@@ -118,7 +119,7 @@ def _statement(given: str | None) -> str:
         raise AtlasError(
             "no SQL statement",
             expected="one as an argument or on standard input",
-            fix='try: atlas sql "SHOW TABLES"',
+            fix='try `atlas sql "SHOW TABLES"`',
         )
     return sys.stdin.read()
 

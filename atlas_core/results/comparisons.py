@@ -40,13 +40,13 @@ SELECT 'base_to_new' AS protocol, dataset AS place, dataset AS trained_on, seed,
     {", ".join(f"e.{column}" for column in SETTING_COLUMNS)}
 FROM base_to_new_runs AS e
 JOIN base_to_new_runs AS o USING (dataset, method, shots, backbone, variant, seed)
-WHERE e.supervision <> 'one_hot' AND o.supervision = 'one_hot'
+WHERE e.supervision <> 'one_hot' AND o.supervision = 'one_hot' AND e.degenerate IS NULL
 """
 _OTHERS = f"""
 SELECT protocol, target AS place, dataset AS trained_on, seed, collapsed, 'accuracy' AS measure, difference,
     {_SETTING}
 FROM paired_differences
-WHERE subset = 'all' AND (protocol = 'few_shot' OR target <> dataset)
+WHERE subset = 'all' AND degenerate IS NULL AND (protocol = 'few_shot' OR target <> dataset)
 """
 PROTOCOLS = ("base_to_new", "cross_dataset", "domain_generalization", "few_shot")
 

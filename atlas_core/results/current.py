@@ -88,7 +88,7 @@ def open_results(store: Store, studies: Collection[str] = ()) -> duckdb.DuckDBPy
         raise AtlasError(
             f"no results in the store {store.root}",
             expected="a store on which a study was run to its end",
-            fix="run a study first: atlas run STUDY",
+            fix="run a study first: `atlas run STUDY`",
         )
     for study in studies:
         if study not in study_names(store):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,18 @@ import duckdb
 import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
+from atlas_core.datasets.identity import Identity, dataset_id, distinct_names
 from atlas_core.errors import AtlasError
 from atlas_core.resources import data_path
 from atlas_core.results.columns import column_descriptions
 from atlas_core.results.schemas import SCHEMAS
 
 VIEWS = Path(__file__).resolve().parent / "views"
+
+# Columns that hold a dataset's name. (A curve's target is that of a loss.)
+_NAME_COLUMNS = ("dataset", "target")
 
 # Statements that only read. PIVOT at the top level is of the kind MULTI.
 _READING = {"SELECT", "EXPLAIN", "MULTI"}
@@ -62,12 +67,13 @@ def connect(aggregate_dir: Path | Sequence[Path]) -> duckdb.DuckDBPyConnection:
             raise AtlasError(
                 f"no results at {folder}",
                 expected="a folder of result tables",
-                fix="run a study first: atlas run STUDY",
+                fix="run a study first: `atlas run STUDY`",
             )
     con = duckdb.connect(":memory:")
     con.execute("SET TimeZone = 'UTC'")
+    names = shown_names(folders)
     for table, schema in SCHEMAS.items():
-        _register_stored(con, table, schema, folders)
+        _register_stored(con, table, schema, folders, names)
     _register_published(con)
     for file in view_files():
         con.execute(file.read_text(encoding="utf-8"))
@@ -105,10 +111,41 @@ def documentation() -> list[ViewDocumentation]:
     return [entry for file in view_files() for entry in _parse_documentation(file)]
 
 
+def shown_names(folders: Sequence[Path]) -> list[dict[str, str]]:
+    """For each folder: its names of datasets that others of the folders mean another dataset by → the name shown.
+
+    Names are unique within a study; two studies may call different datasets by one name, or one by different names.
+    """
+    rows = [
+        [row for file in _table_files(folder, "datasets") for row in pq.read_table(file).to_pylist()]
+        for folder in folders
+    ]
+    identities: dict[str, Identity] = {}
+    for row in (row for of_folder in rows for row in of_folder):
+        identity = Identity(row["plain_name"], row["place"], row["content"], row["published"] is not None)
+        identities.setdefault(dataset_id(row["place"], row["content"]), identity)
+    shown = dict(zip(identities, distinct_names(list(identities.values())), strict=True))
+    return [
+        {
+            row["name"]: name
+            for row in of_folder
+            if (name := shown[dataset_id(row["place"], row["content"])]) != row["name"]
+        }
+        for of_folder in rows
+    ]
+
+
 def _register_stored(
-    con: duckdb.DuckDBPyConnection, table: str, schema: pa.Schema, folders: Sequence[Path]
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    schema: pa.Schema,
+    folders: Sequence[Path],
+    names: Sequence[Mapping[str, str]],
 ) -> None:
-    """Make `stored_<table>`: the table's rows in every folder, with the folder's place as `aggregate`."""
+    """Make `stored_<table>`: the table's rows in every folder, with the folder's place as `aggregate`.
+
+    Datasets have the names in `names` in the place of those in the files.
+    """
     selects = []
     for place, folder in enumerate(folders):
         files = _table_files(folder, table)
@@ -116,11 +153,27 @@ def _register_stored(
             continue
         name = f"stored_{table}_{place}"
         con.register(name, ds.dataset([str(file) for file in files], schema=schema, format="parquet"))
-        selects.append(f"SELECT *, {place} AS aggregate FROM {name}")
+        selects.append(f"SELECT *{_renaming(table, schema, names[place])}, {place} AS aggregate FROM {name}")
     if not selects:
         con.register(f"stored_{table}_empty", schema.empty_table())
         selects.append(f"SELECT *, 0 AS aggregate FROM stored_{table}_empty")
     con.execute(f"CREATE VIEW stored_{table} AS {' UNION ALL '.join(selects)}")
+
+
+def _renaming(table: str, schema: pa.Schema, names: Mapping[str, str]) -> str:
+    """A REPLACE clause that gives datasets other names, empty where none has another."""
+    columns = [] if table == "curves" else [each for each in _NAME_COLUMNS if each in schema.names]
+    columns = ["name"] if table == "datasets" else columns
+    if not names or not columns:
+        return ""
+    cases = " ".join(f"WHEN {_quoted(old)} THEN {_quoted(new)}" for old, new in names.items())
+    return (
+        " REPLACE (" + ", ".join(f"CASE {each} {cases} ELSE {each} END AS {each}" for each in columns) + ")"
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _table_files(folder: Path, table: str) -> list[Path]:
@@ -198,15 +251,15 @@ def _refuse_writing(con: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise AtlasError(
             f"a SQL statement of the kind {kind}: results are read-only",
             expected="SELECT, WITH, FROM, PIVOT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN",
-            fix='to keep an answer, print it to a file: atlas sql --format csv "SELECT ..." > answer.csv',
+            fix='to keep an answer, print it to a file: `atlas sql --format csv "SELECT ..." > answer.csv`',
         )
 
 
 def _no_files(message: str) -> AtlasError:
     return AtlasError(
         f"SQL that reads or writes files: {message.splitlines()[0]}",
-        expected='only the result views (atlas sql "SHOW TABLES")',
-        fix='to keep an answer, print it to a file: atlas sql --format csv "SELECT ..." > answer.csv',
+        expected='only the result views (`atlas sql "SHOW TABLES"`)',
+        fix='to keep an answer, print it to a file: `atlas sql --format csv "SELECT ..." > answer.csv`',
     )
 
 

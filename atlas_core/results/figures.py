@@ -67,9 +67,9 @@ def few_shot_figure(con: duckdb.DuckDBPyConnection) -> Figure:
     """Accuracy by number of shots (figure 4): the average of each method, and each dataset of the first two."""
     rows = main_arms(rows_of(con, "SELECT * FROM few_shot"), apart=("shots",))
     learned = [method for method in methods_of(rows) if method != "zero_shot"]
-    places = [AVERAGE, *sorted({row["dataset"] for row in rows} - {AVERAGE})]
+    places = sorted({row["dataset"] for row in rows}, key=lambda place: (place != AVERAGE, place))
     wanted = [
-        (method, place) for method in learned for place in places if len(learned) <= 2 or place == AVERAGE
+        (method, place) for method in learned for place in places if len(learned) <= 2 or place == places[0]
     ]
     wanted = wanted[:MOST_PANELS]
     figure, axes = panels(len(wanted), columns=3, width=3.1, height=2.7)
@@ -172,7 +172,7 @@ def build_figure(name: str, con: duckdb.DuckDBPyConnection) -> Figure:
         raise unknown_name("figure", name, FIGURES)
     draw, needs, _ = FIGURES[name]
     if not query(con, f"{needs} LIMIT 1").num_rows:
-        raise AtlasError(f"no results for the figure {name!r}", fix="run a study first: atlas run STUDY")
+        raise AtlasError(f"no results for the figure {name!r}", fix="run a study first: `atlas run STUDY`")
     return draw(con)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import duckdb
@@ -20,6 +21,7 @@ from atlas_core.results.tables import (
     ResultTable,
     baselines_of,
     build_block,
+    degenerate_notes,
     labels_of,
     marks_of,
     notes_of,
@@ -48,8 +50,8 @@ def base_to_new_table(con: duckdb.DuckDBPyConnection, *, full: bool = False) -> 
         ]
         return build_block(title, entries, [heading for _, heading in _MEASURES], labels)
 
-    blocks = [block(AVERAGE, f"Average over {_count(most, 'dataset')}")]
-    if full:
+    blocks = _average(block, most)
+    if full or not blocks:
         blocks += [block(dataset, dataset) for dataset in datasets]
     elif datasets:
         entries = [
@@ -58,7 +60,7 @@ def base_to_new_table(con: duckdb.DuckDBPyConnection, *, full: bool = False) -> 
             if row["dataset"] != AVERAGE
         ]
         blocks.append(build_block("H by dataset", entries, datasets, labels, spread=False, deltas=False))
-    return _table("base-to-new", "Base-to-new generalization, accuracy in percent", blocks)
+    return _table("base-to-new", "Base-to-new generalization, accuracy in percent", blocks, rows)
 
 
 def cross_dataset_table(con: duckdb.DuckDBPyConnection, *, full: bool = False) -> ResultTable:
@@ -93,10 +95,10 @@ def few_shot_table(con: duckdb.DuckDBPyConnection, *, full: bool = False) -> Res
         ]
         return build_block(title, entries, [_count(each, "shot") for each in shots], labels)
 
-    blocks = [block(AVERAGE, f"Average over {_count(most, 'dataset')}")]
-    if full:
+    blocks = _average(block, most)
+    if full or not blocks:
         blocks += [block(dataset, dataset) for dataset in _names(rows, "dataset")]
-    return _table("few-shot", "Few-shot classification, accuracy in percent", blocks)
+    return _table("few-shot", "Few-shot classification, accuracy in percent", blocks, rows)
 
 
 def supervision_comparison_table(con: duckdb.DuckDBPyConnection, *, full: bool = False) -> ResultTable:
@@ -118,15 +120,16 @@ def supervision_comparison_table(con: duckdb.DuckDBPyConnection, *, full: bool =
         entries = [entry(row, column, heading) for row in chosen for column, heading in _MEASURES]
         return build_block(title, entries, [heading for _, heading in _MEASURES], labels, spread=False)
 
-    blocks = [block(AVERAGE, f"Average over {_count(most, 'dataset')}")]
-    if full:
+    blocks = _average(block, most)
+    if full or not blocks:
         blocks += [block(dataset, dataset) for dataset in datasets]
     elif datasets:
         entries = [entry(row, "new", row["dataset"]) for row in rows if row["dataset"] != AVERAGE]
         blocks.append(
             build_block("Accuracy on new classes by dataset", entries, datasets, labels, spread=False)
         )
-    return _table("supervision-comparison", "Supervision against one-hot, accuracy in percent", blocks)
+    title = "Supervision against one-hot, accuracy in percent"
+    return _table("supervision-comparison", title, blocks, rows)
 
 
 def ablation_table(con: duckdb.DuckDBPyConnection, *, full: bool = False) -> ResultTable:
@@ -197,17 +200,23 @@ def _transfer_table(
         columns = [headings[source], *targets, *([AVERAGE] if targets else [])]
         # A terminal has room for the differences; the paper's full table shows the spread too.
         blocks.append(build_block(f"Trained on {source}", entries, columns, labels, spread=full))
-    return _table(name, title, blocks)
+    return _table(name, title, blocks, rows)
 
 
-def _table(name: str, title: str, blocks: list[Block]) -> ResultTable:
+def _average(block: Callable[[str, str], Block], most: int) -> list[Block]:
+    """The block of averages, if any: every dataset may be one that averages leave out."""
+    average = block(AVERAGE, f"Average over {_count(most, 'dataset')}")
+    return [average] if average.rows else []
+
+
+def _table(name: str, title: str, blocks: list[Block], rows: list[ViewRow]) -> ResultTable:
     shown = [(block, cell) for block in blocks for row in block.rows for cell in row.cells]
     said = {
         STD_NOTE: any(block.spread and cell.std is not None for block, cell in shown),
         DELTA_NOTE: any(block.deltas and cell.delta is not None for block, cell in shown),
         RANK_NOTE: any(cell.place for _, cell in shown),
     }
-    notes = notes_of(blocks, *(note for note, needed in said.items() if needed))
+    notes = notes_of(blocks, *(note for note, needed in said.items() if needed), *degenerate_notes(rows))
     return ResultTable(name, title, ARM_LABELS, tuple(blocks), notes)
 
 

@@ -95,6 +95,22 @@ CLASSES = pa.schema(
         "class_name": _TEXT,
     }
 )
+DATASETS = pa.schema(
+    {
+        "name": _TEXT,
+        "plain_name": _TEXT,
+        "place": _TEXT,
+        "content": _TEXT,
+        "published": _TEXT,
+        "partial": _TEXT,
+        "classes": _INT32,
+        "train": _INT32,
+        "val": _INT32,
+        "test": _INT32,
+        "smallest_class": _INT32,
+        "smallest_base_class": _INT32,
+    }
+)
 ARTIFACTS = pa.schema(
     {
         "stage": _TEXT,
@@ -112,6 +128,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "predictions": PREDICTIONS,
     "curves": CURVES,
     "classes": CLASSES,
+    "datasets": DATASETS,
     "artifacts": ARTIFACTS,
 }
 

@@ -20,6 +20,7 @@ from atlas_core.results.tables import (
     ResultTable,
     baselines_of,
     build_block,
+    degenerate_notes,
     labels_of,
     marks_of,
     notes_of,
@@ -93,7 +94,7 @@ def calibration_table(con: duckdb.DuckDBPyConnection, *, full: bool = False) -> 
         "Calibration",
         ("method", "supervision", "setting"),
         tuple(blocks),
-        notes_of(blocks, *notes),
+        notes_of(blocks, *notes, *degenerate_notes(rows)),
     )
 
 
@@ -144,7 +145,8 @@ def published_table(con: duckdb.DuckDBPyConnection, *, full: bool = False) -> Re
     blocks = []
     if ours:
         names = [
-            (row["method"], f"{row['dataset']}, {row['metric']}", _shots(row), row["source"]) for row in ours
+            (row["method"], f"{row['dataset']}, {row['metric']}{_partial(row)}", _shots(row), row["source"])
+            for row in ours
         ]
         columns = {"ours": "ours", "published": "published", "difference": "ours − published"}
         blocks.append(_plain_block("Ours minus published", names, ours, columns))
@@ -185,6 +187,10 @@ def _published_rank(row: ViewRow) -> tuple[Any, ...]:
 
 def _shots(row: ViewRow) -> str:
     return "" if row["shots"] is None else str(row["shots"])
+
+
+def _partial(row: ViewRow) -> str:
+    return f" (partial: {row['partial']})" if row["partial"] else ""
 
 
 def _plain_block(

@@ -21,6 +21,7 @@ DELTA_NOTE = "differences in brackets are against one_hot training of the same m
 RANK_NOTE = "best in bold, second best underlined"
 COLLAPSED_NOTE = "† a collapsed run is among the seeds"
 PARTIAL_NOTE = "* covers fewer datasets than others in the column"
+DEGENERATE_MARK = "‡"
 PROTOCOL_TITLES = {
     "base_to_new": "Base-to-new",
     "cross_dataset": "Cross-dataset",
@@ -191,7 +192,21 @@ def baselines_of(rows: Iterable[Mapping[str, Any]], leave_out: Sequence[str] = (
 def marks_of(row: Mapping[str, Any], covered: str = "", most: int = 0) -> str:
     """Footnote signs of a row of a view; `covered` is its column of how many datasets an average covers."""
     partial = "*" if covered and row[covered] < most else ""
-    return partial + ("†" if row.get("n_collapsed") else "")
+    return (
+        partial + ("†" if row.get("n_collapsed") else "") + (DEGENERATE_MARK if row.get("degenerate") else "")
+    )
+
+
+def degenerate_notes(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """A line that says which datasets are in no average, and why; none where all are."""
+    because: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.get("degenerate"):
+            because.setdefault(row.get("target", row["dataset"]), {})[row["degenerate"]] = None
+    if not because:
+        return ()
+    datasets = (f"{dataset} ({', '.join(reasons)})" for dataset, reasons in sorted(because.items()))
+    return (f"{DEGENERATE_MARK} says nothing and is in no average: {'; '.join(datasets)}",)
 
 
 def notes_of(blocks: Iterable[Block], *always: str) -> tuple[str, ...]:
@@ -226,7 +241,7 @@ def build_table(con: duckdb.DuckDBPyConnection, name: str, *, full: bool = False
         raise AtlasError(
             f"no results for the table {name!r}",
             expected=f"runs of its protocol; there are runs of {_protocols(con)}",
-            fix="run a study of that protocol first: atlas run STUDY",
+            fix="run a study of that protocol first: `atlas run STUDY`",
         )
     return replace(table, notes=(*table.notes, *_stand_in_notes(con, table)))
 

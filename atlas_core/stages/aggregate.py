@@ -11,12 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from atlas_core.datasets.items import base_new_labels, differing_counts
 from atlas_core.errors import AtlasError
 from atlas_core.evaluation.measures import evaluation_row
 from atlas_core.hashing import sha256_of
 from atlas_core.labels.softness import read_softness
 from atlas_core.manifest import Manifest, read_manifest
 from atlas_core.results.schemas import conform, rows_to_table, write_tables
+from atlas_core.stages.index import read_summary
 from atlas_core.stages.run_id import run_id
 from atlas_core.stages.stage import Stage, StageContext
 from atlas_core.store import Store
@@ -35,12 +37,14 @@ def _run(context: StageContext) -> None:
         each.digest: each for each in made.values() if each.stage in ("text_features", *SOFT_LABEL_STAGES)
     }
     classes = _concatenated(store, pairs, "classes")
+    metrics = rows_to_table("metrics", list(_metrics(store, pairs, context.config["protocol"])))
     tables = {
         "runs": rows_to_table("runs", [_run_row(store, each, context.config, inputs) for each in runs]),
-        "metrics": rows_to_table("metrics", list(_metrics(store, pairs, context.config["protocol"]))),
+        "metrics": metrics,
         "predictions": _concatenated(store, pairs, "predictions"),
         "curves": _concatenated(store, [(each, each.key) for each in runs], "curves"),
         "classes": classes.group_by(classes.column_names, use_threads=False).aggregate([]),
+        "datasets": rows_to_table("datasets", list(dataset_rows(context, metrics))),
         "artifacts": rows_to_table("artifacts", list(map(_artifact_row, made.values()))),
     }
     write_tables(context.out, tables)
@@ -132,6 +136,43 @@ def _soft_columns(store: Store, run: Manifest, soft: Mapping[str, Manifest]) -> 
             measured = read_softness(store.path(stage, soft[inputs[stage]].key))
             return {f"soft_{name}": value for name, value in asdict(measured).items()}
     return {}
+
+
+def dataset_rows(context: StageContext, metrics: pa.Table) -> Iterator[dict[str, Any]]:
+    """One row of `datasets` for each dataset of the study: which it is, and whether its numbers are the published."""
+    tested = _tested(metrics)
+    for name, described in context.config["datasets"].items():
+        index = context.inputs.get(f"index/{name}")
+        if index is None:
+            continue
+        found = read_summary(index)
+        counts, train_images = found["counts"], found["train_images"]
+        base, _ = base_new_labels(counts["classes"])
+        # Fewer images are tested than the index has where damaged ones were left out.
+        differing = differing_counts(
+            described["counts"], {**counts, "test": tested.get(name, counts["test"])}
+        )
+        yield {
+            "name": name,
+            **{each: described[each] for each in ("plain_name", "place", "published")},
+            "partial": "; ".join(differing) or None,
+            "content": found["content"],
+            **counts,
+            "smallest_class": min(train_images),
+            "smallest_base_class": min(train_images[label] for label in base),
+        }
+
+
+def _tested(metrics: pa.Table) -> dict[str, int]:
+    """How many images of a dataset were tested, where all of its classes were."""
+    sizes: dict[str, dict[str, int]] = {}
+    for row in metrics.to_pylist():
+        sizes.setdefault(row["target"], {})[row["subset"]] = row["n_samples"]
+    return {
+        target: of["all"] if "all" in of else of["base"] + of["new"]
+        for target, of in sizes.items()
+        if "all" in of or {"base", "new"} <= of.keys()
+    }
 
 
 def _rate(training: dict[str, Any]) -> dict[str, Any]:

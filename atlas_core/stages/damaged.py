@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atlas_core.datasets.items import Item
+from atlas_core.datasets.advice import datasets_command
+from atlas_core.datasets.catalogue import DatasetSpec
+from atlas_core.datasets.items import DatasetIndex, Item
 from atlas_core.datasets.reading import first_few
 from atlas_core.errors import AtlasError
 
@@ -15,7 +17,11 @@ log = logging.getLogger(__name__)
 
 
 def tell_damaged(
-    dataset: str, items: Sequence[Item], damaged: Mapping[str, str], config: Mapping[str, Any]
+    index: DatasetIndex,
+    spec: DatasetSpec,
+    items: Sequence[Item],
+    damaged: Mapping[str, str],
+    config: Mapping[str, Any],
 ) -> None:
     """Log which images were left out, and which classes have none left.
 
@@ -29,6 +35,7 @@ def tell_damaged(
     """
     if not damaged:
         return
+    dataset = index.name
     asked, lost = (
         Counter(item.class_name for item in items),
         Counter(item.class_name for item in items if item.path in damaged),
@@ -41,7 +48,8 @@ def tell_damaged(
             f"dataset {dataset!r}: none of the {asked[gone[0]]} training images of {first_few(map(repr, gone))} "
             f"can be decoded ({reason})",
             expected="at least one whole image of every class that is trained on",
-            fix="replace the damaged files (`atlas datasets inspect` names them), or leave the class out",
+            fix=f"replace the damaged files ({datasets_command('verify', spec, index.root)} names them), or leave "
+            "the class out",
         )
     log.warning("%s (%s): %s", what, first_few(damaged), reason)
     if gone:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from atlas_core.backbone.load import load_backbone
+from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.features.cache import write_features
 from atlas_core.features.extract import extract_features
 from atlas_core.placement import Placement
@@ -15,7 +16,7 @@ from atlas_core.stages.damaged import tell_damaged
 from atlas_core.stages.decoding_log import DecodingLog
 from atlas_core.stages.index import read_index
 from atlas_core.stages.items_table import write_items
-from atlas_core.stages.runtime import backbone_config, chosen_items, dataset_root
+from atlas_core.stages.runtime import backbone_config, chosen_items, dataset_name, dataset_root
 from atlas_core.stages.stage import Stage, StageContext
 
 # Few enough views that decoding in this process costs less than starting others.
@@ -27,7 +28,7 @@ _BATCH_SIZE = 64
 def _run(context: StageContext) -> None:
     config = context.config
     root = dataset_root(context)
-    index = read_index(context.inputs["index"], root)
+    index = read_index(context.inputs["index"], root, dataset_name(context))
     items = chosen_items(index, config)
     clip = load_backbone(backbone_config(context), context.placement.device)
     with torch.inference_mode():
@@ -49,7 +50,7 @@ def _run(context: StageContext) -> None:
             progress=DecodingLog(context.key),
             **view_arguments(config),
         )
-    tell_damaged(index.name, items, table.damaged, config)
+    tell_damaged(index, DatasetSpec(**context.runtime["spec"]), items, table.damaged, config)
     write_features(
         context.out / "features.parquet",
         table.items,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from atlas_core.budgets import LIST_BYTES
+from atlas_core.datasets.advice import datasets_command, how_to_get
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import SPLITS, DatasetIndex, Item
 from atlas_core.datasets.paths import listing_fingerprint
@@ -25,12 +28,15 @@ def _run(context: StageContext) -> None:
     spec = DatasetSpec(**{**context.runtime["spec"], **context.config})
     index = read_dataset(spec, context.placement.data_path)
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
-        hashes = list(pool.map(lambda item: _image_hash(index, item), index.items))
+        hashes = list(pool.map(lambda item: _image_hash(spec, index, item), index.items))
     write_index(index, hashes, context.out)
 
 
 def write_index(index: DatasetIndex, hashes: list[str], out: Path) -> None:
-    """Write `items.parquet` (one row an image, in the published order) and `dataset.json`."""
+    """Write `items.parquet` (one row an image, in the published order) and `dataset.json`.
+
+    The dataset's name is in neither: it is a study's, and two studies may call one dataset by different names.
+    """
     import pyarrow as pa  # here and below: telling whether an index is stale does without it
     import pyarrow.parquet as pq
 
@@ -45,15 +51,41 @@ def write_index(index: DatasetIndex, hashes: list[str], out: Path) -> None:
     )
     pq.write_table(table, out / "items.parquet", compression="zstd")
     description = {
-        "name": index.name,
         "class_names": list(index.class_names),
         "class_ids": list(index.class_ids),
+        **summary(index, hashes),
     }
     (out / "dataset.json").write_text(json.dumps(description, sort_keys=True, ensure_ascii=False))
 
 
-def read_index(folder: Path, root: Path) -> DatasetIndex:
-    """The index artifact in `folder`, with images under `root`.
+def summary(index: DatasetIndex, hashes: Sequence[str]) -> dict[str, Any]:
+    """What is known of a dataset without its rows.
+
+    `content` is a digest of its images, labels and splits; `counts` has the images of each split and the classes;
+    `train_images` has each class's training images, by label.
+    """
+    content = hashlib.sha256()
+    for item, image in zip(index.items, hashes, strict=True):
+        content.update("\0".join((item.path, item.class_name, item.split, image, "\n")).encode())
+    of_class = Counter(item.label for item in index.items if item.split == "train")
+    return {
+        "content": content.hexdigest(),
+        "counts": {
+            **{split: len(index.positions(split)) for split in SPLITS},
+            "classes": len(index.class_names),
+        },
+        "train_images": [of_class[label] for label in range(len(index.class_names))],
+    }
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """`summary` of the index artifact in `folder`, and its `class_names`."""
+    found: dict[str, Any] = parse_json(read_text(folder / "dataset.json", LIST_BYTES), str(folder))
+    return found
+
+
+def read_index(folder: Path, root: Path, name: str) -> DatasetIndex:
+    """The index artifact in `folder`, with images under `root`, as the dataset of that name.
 
     Raises:
         AtlasError: It is not as `write_index` wrote it.
@@ -61,7 +93,7 @@ def read_index(folder: Path, root: Path) -> DatasetIndex:
     import pyarrow as pa
 
     try:
-        name, class_names, class_ids = _description(folder)
+        class_names, class_ids = _classes(folder)
         items = _items(folder, class_names)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise AtlasError(
@@ -72,13 +104,13 @@ def read_index(folder: Path, root: Path) -> DatasetIndex:
     return DatasetIndex(name, root, items, class_names, class_ids)
 
 
-def _description(folder: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """The dataset's name, its class names, and their ids where the layout has some."""
-    match parse_json(read_text(folder / "dataset.json", LIST_BYTES), str(folder)):
-        case {"name": str(name), "class_names": [*names], "class_ids": [*ids]} if (
+def _classes(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The class names, and their ids where the layout has some."""
+    match read_summary(folder):
+        case {"class_names": [*names], "class_ids": [*ids]} if (
             all(isinstance(each, str) for each in [*names, *ids]) and len(ids) in (0, len(names))
         ):
-            return name, tuple(names), tuple(ids)
+            return tuple(names), tuple(ids)
     raise ValueError("dataset.json has another form")
 
 
@@ -101,14 +133,15 @@ def _items(folder: Path, class_names: tuple[str, ...]) -> tuple[Item, ...]:
     return items
 
 
-def _image_hash(index: DatasetIndex, item: Item) -> str:
+def _image_hash(spec: DatasetSpec, index: DatasetIndex, item: Item) -> str:
     try:
         return file_sha256(index.path(item))
     except OSError as error:
         raise AtlasError(
             f"image {item.path} of dataset {index.name!r} cannot be read: {error.strerror}",
             expected=f"a readable file at {index.path(item)}",
-            fix=f"fetch the dataset again (`atlas datasets verify {index.name}` lists what is missing)",
+            fix=f"{datasets_command('verify', spec, index.root)} lists what is missing or damaged; "
+            f"{how_to_get(spec, index.root)}",
         ) from error
 
 

@@ -18,6 +18,11 @@ def dataset_root(context: StageContext) -> Path:
     return Path(context.runtime["folder"])
 
 
+def dataset_name(context: StageContext) -> str:
+    """What the study calls the dataset."""
+    return str(context.runtime["spec"]["name"])
+
+
 def backbone_config(context: StageContext) -> BackboneConfig:
     """The study's backbone."""
     return BackboneConfig.model_validate(context.runtime["backbone"])

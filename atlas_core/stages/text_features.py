@@ -14,14 +14,14 @@ from atlas_core.datasets.items import prompt_name, select_class_ids, select_clas
 from atlas_core.methods.class_names import check_distinct
 from atlas_core.methods.sentences import read_sentences
 from atlas_core.stages.index import read_index
-from atlas_core.stages.runtime import backbone_config, dataset_root, subset_labels
+from atlas_core.stages.runtime import backbone_config, dataset_name, dataset_root, subset_labels
 from atlas_core.stages.stage import Stage, StageContext
 from atlas_core.stages.tensors import TextFeatures, write_text_features
 
 
 def _run(context: StageContext) -> None:
     config = context.config
-    index = read_index(context.inputs["index"], dataset_root(context))
+    index = read_index(context.inputs["index"], dataset_root(context), dataset_name(context))
     labels = subset_labels(len(index.class_names), config["subset"])
     names = tuple(prompt_name(name) for name in select_class_names(index, labels))
     clip = load_backbone(backbone_config(context), context.placement.device)
@@ -34,8 +34,9 @@ def _run(context: StageContext) -> None:
 def _prompts(context: StageContext, clip: FrozenClip, names: tuple[str, ...]) -> list[list[str]]:
     """One prompt a class for each template, or for each sentence of a file."""
     if "sentences_file" in context.runtime:
-        return [list(row) for row in read_sentences(Path(context.runtime["sentences_file"]), names)]
-    prompts = [[template.format(name) for name in names] for template in context.config["templates"]]
+        prompts = [list(row) for row in read_sentences(Path(context.runtime["sentences_file"]), names)]
+    else:
+        prompts = [[template.format(name) for name in names] for template in context.config["templates"]]
     for each in prompts:
         clip.check_length(each)
     check_distinct(

@@ -98,7 +98,7 @@ def find_run(store: Store, run: str) -> Manifest:
         raise AtlasError(
             f"no run in the store {store.root}",
             expected="a store on which a study was run",
-            fix="run one first (atlas demo), or name the store with --home or --store",
+            fix="run one first (`atlas demo`), or name the store with --home or --store",
         )
     if not found:
         raise unknown_name("run", run, sorted(newest)[:40])
@@ -215,7 +215,7 @@ def _exported_name(folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AtlasError(
             f"{folder / EXPORT_CONFIG} is not an exported run's ({type(error).__name__})",
-            expected="a folder made by atlas export",
+            expected="a folder made by `atlas export`",
             fix="export the run again",
         ) from error
 

@@ -16,8 +16,8 @@ from atlas_core.datasets.catalogue import Archive, dataset_names, dataset_spec
 from atlas_core.datasets.fetch import ensure_fetched
 from atlas_core.datasets.readers import READERS, read_dataset
 from atlas_core.errors import AtlasError
-from atlas_core.methods.tcp import prompt_template
 from atlas_core.methods.traits.base import Classes
+from atlas_core.methods.traits.tcp import TCPOptions, TCPTraits
 from tests.datasets.miniatures import FIFTEEN, images
 
 PLAIN = "a photo of a {}."
@@ -93,7 +93,7 @@ def test_each_method_family_has_its_published_template(name: str, family: str) -
     assert spec.template(family) == expected
     if family == "tcp_prompt":
         classes = Classes((), spec.templates, trained=True)
-        assert prompt_template(classes, 4) == expected, "the method must read the same"
+        assert TCPTraits.prompt_template(TCPOptions(), classes) == expected, "the method must read the same"
 
 
 @pytest.mark.parametrize("name", FIFTEEN)
@@ -160,7 +160,8 @@ def write_birds(folder: Path) -> None:
     [
         ("birds", "birds"),
         ("my birds' photos", "my_birds__photos"),
-        ("птицы", "own_data"),
+        ("птицы", "птицы"),
+        ("…", "own_data"),
         (".hidden", "hidden"),
     ],
 )

@@ -116,6 +116,7 @@ def test_the_run_s_page_shows_the_edges_from_datasets_to_tables(world: TinyWorld
         ("tune", "evaluate"),
         ("cache text features", "evaluate"),
         ("cache image features", "evaluate"),
+        ("index", "aggregate"),
         ("evaluate", "aggregate"),
     }
 

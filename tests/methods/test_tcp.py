@@ -12,8 +12,9 @@ from open_clip import SimpleTokenizer
 from atlas_core.backbone.text import encode_prompts
 from atlas_core.errors import AtlasError
 from atlas_core.methods import tcp
-from atlas_core.methods.tcp import TCP, prompt_template
+from atlas_core.methods.tcp import TCP
 from atlas_core.methods.traits.base import Classes
+from atlas_core.methods.traits.tcp import TCPOptions
 from atlas_core.training.optimiser import build_optimiser, learning_rate
 from atlas_core.training.recipe import Recipe, method_defaults, resolve_recipe
 from tests.methods.plain_clip import cross_entropy, unit
@@ -107,7 +108,7 @@ def test_a_block_that_the_tower_lacks_is_refused() -> None:
     ],
 )
 def test_prompt_around_the_context(templates: dict[str, str], n_ctx: int, expected: str) -> None:
-    assert prompt_template(Classes((), templates), n_ctx) == expected
+    assert TCP.prompt_template(TCPOptions(n_ctx=n_ctx), Classes((), templates)) == expected
 
 
 PROTOCOLS_OF_IMAGENET = ("base_to_new", "few_shot", "cross_dataset", "domain_generalization")

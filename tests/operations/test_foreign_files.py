@@ -114,7 +114,7 @@ def test_the_advice_to_adopt_a_folder_works(world: TinyWorld, tmp_path: Path) ->
     (root / MARKER).unlink()  # as a store was before there were markers
     with pytest.raises(AtlasError, match="atlas store adopt --store") as refused:
         world.run(**SMALL)
-    advice = shlex.split(refused.value.fix.partition("(atlas ")[2].partition(")")[0])
+    advice = shlex.split(refused.value.fix.partition("(`atlas ")[2].partition("`)")[0])
     assert CliRunner().invoke(app, advice).exit_code == 0
     assert world.run(**SMALL).made == []
 

@@ -81,6 +81,7 @@ def results(*, seeds: tuple[int, ...] = (1, 2, 3), samples: int = 60) -> dict[st
         "predictions": pa.concat_tables(predictions),
         "curves": rows_to_table("curves", curves),
         "classes": rows_to_table("classes", _classes()),
+        "datasets": rows_to_table("datasets", [dataset_row(*each) for each in CLASSES.items()]),
         "artifacts": rows_to_table("artifacts", _artifacts(runs)),
     }
 
@@ -232,6 +233,15 @@ def _classes() -> list[dict[str, object]]:
             rows.append({"target": target, "subset": "all", "label": number, "class_name": name})
             rows.append({"target": target, "subset": half, "label": label, "class_name": name})
     return rows
+
+
+def dataset_row(name: str, classes: int = 10, **changed: object) -> dict[str, object]:
+    """A row of `datasets`, with images enough for any number of shots here."""
+    return {
+        "name": name, "plain_name": name, "place": f"/data/{name}", "content": name, "classes": classes,
+        "train": 20 * classes, "val": 4 * classes, "test": 60, "smallest_class": 20, "smallest_base_class": 20,
+        **changed,
+    }  # fmt: skip
 
 
 def _artifacts(runs: list[dict[str, object]]) -> list[dict[str, object]]:

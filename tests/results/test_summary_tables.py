@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 from raw_rows import ARM, cells, protocol_rows, wide_base_to_new
+from synthetic import dataset_row
 
 from atlas_core.resources import data_path
 from atlas_core.results.database import connect
@@ -134,8 +135,15 @@ def test_ours_minus_published_compares_equal_measurements_only(tables, tmp_path)
     metrics = [
         {**row, "target": renamed.get(row["target"], row["target"])} for row in tables["metrics"].to_pylist()
     ]
+    published = [dataset_row(name, published=name) for name in renamed.values()]
+    datasets = rows_to_table("datasets", published)
     write_tables(
-        tmp_path, {"runs": rows_to_table("runs", runs), "metrics": rows_to_table("metrics", metrics)}
+        tmp_path,
+        {
+            "runs": rows_to_table("runs", runs),
+            "metrics": rows_to_table("metrics", metrics),
+            "datasets": datasets,
+        },
     )
     con = connect(tmp_path)
     ours = cells("base-to-new", con)
@@ -157,3 +165,77 @@ def test_ours_minus_published_compares_equal_measurements_only(tables, tmp_path)
         and key[2].split(", ")[1] != "acc"
     }
     assert found == pytest.approx(expected)
+
+
+def compared(folder, backbone="ViT-B-16-quickgelu/openai", names=("eurosat",), **of_dataset):
+    """`ours_minus_published` of zero-shot CLIP on all classes of datasets."""
+    run = {"protocol": "few_shot", "method": "zero_shot", "supervision": "none", "shots": 0, "seed": 0,
+           "backbone": backbone, "epochs": 0, "options": "{}"}  # fmt: skip
+    metric = {"protocol": "few_shot", "subset": "all", "n_classes": 10, "n_samples": 60, "accuracy": 50.0}
+    tables = {
+        "runs": [{**run, "run_id": name, "dataset": name} for name in names],
+        "metrics": [{**metric, "run_id": name, "target": name} for name in names],
+        "datasets": [dataset_row(name, **{"published": name, **of_dataset}) for name in names],
+    }
+    write_tables(folder, {name: rows_to_table(name, rows) for name, rows in tables.items()})
+    return connect(folder).sql("SELECT dataset, published, partial FROM ours_minus_published").fetchall()
+
+
+def test_a_whole_published_dataset_stands_beside_its_number(tmp_path):
+    assert {row[0] for row in compared(tmp_path)} == {"eurosat"}
+    assert all(row[1] is not None and row[2] is None for row in compared(tmp_path))
+
+
+def test_a_folder_of_ones_own_never_stands_beside_a_published_number(tmp_path):
+    assert compared(tmp_path, published=None) == []
+
+
+def test_a_part_of_a_published_dataset_says_why_it_has_no_published_number(tmp_path):
+    why = "classes: 2 here, 10 published"
+    found = compared(tmp_path, partial=why)
+    assert found
+    assert set(found) == {("eurosat", None, why)}
+
+
+@pytest.mark.parametrize("backbone", ["RN50", "RN50/openai", "RN50-quickgelu/openai", "RN50/my_weights"])
+def test_resnet_50_stands_beside_its_numbers(tmp_path, backbone):
+    assert compared(tmp_path, backbone)
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    ["RN50x4/openai", "RN50x16", "RN50x64-quickgelu/openai", "ViT-B-16-SigLIP/webli", "ViT-B-16-plus-240"],
+)
+def test_another_architecture_whose_name_starts_alike_stands_beside_no_number(tmp_path, backbone):
+    assert compared(tmp_path, backbone) == []
+
+
+def base_to_new_average(folder, names, published):
+    runs = [
+        {"run_id": name, "protocol": "base_to_new", "dataset": name, "method": "coop", "supervision": "one_hot",
+         "source": "one_hot", "shots": 16, "seed": 1, "backbone": "ViT-B-16/openai", "epochs": 50, "options": "{}"}
+        for name in names
+    ]  # fmt: skip
+    metrics = [
+        {"run_id": name, "protocol": "base_to_new", "target": name, "subset": subset, "n_classes": 5, "n_samples": 30,
+         "accuracy": 50.0}
+        for name in names
+        for subset in ("base", "new")
+    ]  # fmt: skip
+    datasets = [dataset_row(name, published=name if published else None) for name in names]
+    tables = {"runs": runs, "metrics": metrics, "datasets": datasets}
+    write_tables(folder, {name: rows_to_table(name, rows) for name, rows in tables.items()})
+    return connect(folder).sql("FROM ours_minus_published WHERE dataset = 'average'").fetchall()
+
+
+ELEVEN = (
+    "imagenet", "caltech101", "oxford_pets", "stanford_cars", "oxford_flowers", "food101", "fgvc_aircraft", "sun397",
+    "dtd", "eurosat", "ucf101",
+)  # fmt: skip
+
+
+def test_an_average_stands_beside_published_ones_over_the_same_eleven_datasets_alone(tmp_path):
+    assert base_to_new_average(tmp_path, ELEVEN, published=True)
+    assert not base_to_new_average(tmp_path, ELEVEN, published=False)
+    assert not base_to_new_average(tmp_path, (*ELEVEN[1:], "imagenetv2"), published=True)
+    assert not base_to_new_average(tmp_path, [f"mine{number}" for number in range(11)], published=False)

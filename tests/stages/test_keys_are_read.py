@@ -45,7 +45,6 @@ SPLIT = {"layout": "coop_split", "split_file": "a.json", "image_folder": "a"}
 
 DATA = [
     Change(("fetch", "ponds"), "source", {"gated": "ask"}),
-    Change(("index", "ponds"), "name", "lakes"),
     Change(("index", "ponds"), "layout", "coop_split", {**SPLIT, "layout": "image_folder"}, "two"),
     Change(("index", "ponds"), "split_file", "b.json", SPLIT, "two"),
     Change(("index", "ponds"), "image_folder", "b", {"image_folder": "a"}, "two"),
@@ -104,6 +103,11 @@ DATA = [
         # What each supervision and stand-in is called: every name another one.
         Change(("aggregate",), name, lambda called: {key: f"other {value}" for key, value in called.items()})
         for name in ("supervisions", "stand_ins")
+    ),
+    Change(
+        ("aggregate",),
+        "datasets",
+        lambda described: {name: {**each, "plain_name": "other"} for name, each in described.items()},
     ),
 ]
 RUNS = [

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from atlas_core.datasets.advice import datasets_command, how_to_get
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.items import SPLITS, DatasetIndex, Item
+from atlas_core.datasets.items import SPLITS, DatasetIndex, Item, differing_counts
 from atlas_core.datasets.paths import check_relative, check_text, missing_files, readable
 from atlas_core.datasets.reading import PLAIN, Reading
 from atlas_core.errors import AtlasError
@@ -62,9 +63,7 @@ def read_listing(spec: DatasetSpec, folder: Path) -> Listing:
         raise AtlasError(
             f"dataset {spec.name!r} is not at {folder}",
             expected=f"a folder in the layout {spec.layout!r}",
-            fix=f"`atlas datasets fetch {spec.known_as}`, or give the data root that has it"
-            if spec.source
-            else "correct `folder` in its description, or give the data root that has it",
+            fix=f"{how_to_get(spec, folder)}, or give the data root that has it",
         )
     listing = listing_of(spec, folder)
     check_listing(spec, listing)
@@ -124,20 +123,15 @@ def _check_present(spec: DatasetSpec, folder: Path, listing: Listing) -> None:
         raise AtlasError(
             f"dataset {spec.name!r}: {len(missing)} of {len(listing.items)} images are missing "
             f"below {folder}: {name_some(missing)}",
-            fix=f"`atlas datasets verify {spec.known_as}` lists all"
-            + (f", `atlas datasets fetch {spec.known_as}` helps" if spec.source else "; put them there"),
+            fix=f"{datasets_command('verify', spec, folder)} lists all; {how_to_get(spec, folder)}",
         )
 
 
 def count_differences(spec: DatasetSpec, listing: Listing) -> tuple[str, ...]:
-    """Where the numbers of images and classes are not the published ones ("test: 7499 here, 7500 published")."""
+    """Where the numbers of images and classes are not the published ones."""
     found: dict[str, int] = {split: sum(i.split == split for i in listing.items) for split in SPLITS}
     found["classes"] = len(listing.class_names)
-    return tuple(
-        f"{name}: {found[name]} here, {expected} published"
-        for name, expected in spec.counts.items()
-        if found.get(name, expected) != expected
-    )
+    return differing_counts(spec.counts, found)
 
 
 def check_options(spec: DatasetSpec, known: Collection[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas_core.budgets import LIST_BYTES
+from atlas_core.datasets.advice import how_to_get
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import SPLITS, Item
 from atlas_core.datasets.paths import check_relative, join
@@ -49,7 +50,7 @@ def _load(spec: DatasetSpec, path: Path) -> dict[str, Any]:
         raise AtlasError(
             f"split file of dataset {spec.name!r} is missing",
             expected=f"{path} (splits, labels and class names come from it)",
-            fix=f"`atlas datasets fetch {spec.known_as}`, or download it from {_where(spec)} and put it there",
+            fix=f"{how_to_get(spec, path.parent)}, or download it from {_where(spec)} and put it there",
         )
     try:
         content = parse_json(read_text(path, LIST_BYTES), f"split file {path}")

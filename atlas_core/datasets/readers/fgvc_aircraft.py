@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from atlas_core.datasets.advice import how_to_get
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.items import SPLITS, Item
 from atlas_core.datasets.paths import check_relative, join
@@ -34,7 +35,7 @@ def _lines(spec: DatasetSpec, path: Path) -> list[str]:
         raise AtlasError(
             f"dataset {spec.name!r} has no {path.name}",
             expected=f"{path}, from the `data` folder of the published archive",
-            fix=f"`atlas datasets fetch {spec.known_as}`",
+            fix=how_to_get(spec, path.parent),
         )
     lines = path.read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip()]

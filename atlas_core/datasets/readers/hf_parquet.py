@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from atlas_core.budgets import TABLE_BYTES
+from atlas_core.datasets.advice import how_to_get, where_to_extract
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.class_names import class_titles
 from atlas_core.datasets.items import Item, Split
@@ -65,6 +66,14 @@ def read_extracted(folder: Path) -> Extracted:
 
 def read(spec: DatasetSpec, folder: Path) -> Listing:
     """Items in the order of the Parquet rows."""
+    if not (folder / INDEX_FILE).is_file():
+        raise AtlasError(
+            f"dataset {spec.name!r} has no {folder / INDEX_FILE}",
+            expected="the index written when the images were taken out of the Parquet files",
+            fix=where_to_extract(spec, folder)
+            if spec.source and any(folder.iterdir())
+            else how_to_get(spec, folder),
+        )
     index = read_extracted(folder)
     titles, names_from = class_titles(spec, folder, index.class_names)
     names = tuple(titles[name] for name in index.class_names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from atlas_core.datasets.advice import how_to_get
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.errors import AtlasError
 
@@ -33,7 +34,7 @@ def read_wordnet_names(spec: DatasetSpec, folder: Path) -> dict[str, str]:
         raise AtlasError(
             f"dataset {spec.name!r} has no {_FILE}",
             expected=" or ".join(map(str, places)),
-            fix=f"`atlas datasets fetch {spec.known_as}` gets it",
+            fix=how_to_get(spec, folder),
         )
     names: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

@@ -114,6 +114,38 @@ class Classes:
         return list(range(len(self))) if self.names == others.names else None
 
 
+def words(text: str) -> list[str]:
+    """The words of an initial context; `_` counts as a space."""
+    return text.replace("_", " ").split()
+
+
+def placeholder(n: int) -> str:
+    """`n` tokens that only hold the place of context vectors."""
+    return " ".join(["X"] * n)
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a method with certain options needs of the backbone and of the classes; see `atlas_core.plan.conflicts`.
+
+    Attributes:
+        vision_transformer: It puts prompts into the image tower, which must be a plain vision transformer.
+        own_classes: What it learns belongs to the classes that it is trained on, so it can classify no others.
+        prompt: The prompt of every class, with `{}` for the name; the tower reads as many tokens. None where it
+            learns nothing in the text (the prompts that are encoded frozen are known without the method).
+        initial: Words that the context starts from, and how many of their tokens it takes.
+        text_block: A block (0-based) that the text tower must have; None for any tower.
+        contradiction: What of its options cannot be together, in words; empty where they can.
+    """
+
+    vision_transformer: bool = False
+    own_classes: bool = False
+    prompt: str | None = None
+    initial: tuple[str, int] = ("", 0)
+    text_block: int | None = None
+    contradiction: str = ""
+
+
 class MethodTraits:
     """What planning needs to know of a method: its options, what it reads, and what it needs prepared.
 
@@ -149,17 +181,6 @@ class MethodTraits:
         return None
 
     @classmethod
-    def check(cls, options: MethodOptions, *, trained: bool) -> None:
-        """Refuse a class set before anything is trained.
-
-        Args:
-            trained: Whether these are the classes that the method is trained on.
-
-        Raises:
-            AtlasError: With these options the method can predict the classes it was trained on alone.
-        """
-
-    @classmethod
     def stand_in(cls, reference: Mapping[str, Any]) -> str:
         """What takes the place of something that the method's authors had, for people; empty where nothing does.
 
@@ -167,6 +188,15 @@ class MethodTraits:
             reference: Configuration of the run's text features (empty where the method has none).
         """
         return ""
+
+    @classmethod
+    def requirements(cls, options: MethodOptions, classes: Classes) -> Requirements:
+        """What must be so for the method to work; a study that breaks it is refused when it is planned.
+
+        Args:
+            classes: With the templates of the dataset; the names may be missing.
+        """
+        return Requirements()
 
 
 def parse_options(method: type[MethodTraits], raw: Mapping[str, Any]) -> MethodOptions:

@@ -7,7 +7,15 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from atlas_core.methods.traits.base import Cost, MethodOptions, MethodTraits
+from atlas_core.methods.traits.base import (
+    Classes,
+    Cost,
+    MethodOptions,
+    MethodTraits,
+    Requirements,
+    placeholder,
+    words,
+)
 
 
 class CoCoOpOptions(MethodOptions):
@@ -35,3 +43,8 @@ class CoCoOpTraits(MethodTraits):
     template_families: ClassVar[tuple[str, ...] | None] = ()
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[CoCoOpOptions]] = CoCoOpOptions
+
+    @classmethod
+    def requirements(cls, options: MethodOptions, classes: Classes) -> Requirements:
+        assert isinstance(options, CoCoOpOptions)
+        return Requirements(prompt=f"{' '.join(words(options.ctx_init)) or placeholder(options.n_ctx)} {{}}.")

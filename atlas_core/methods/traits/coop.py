@@ -8,7 +8,16 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from atlas_core.errors import AtlasError
-from atlas_core.methods.traits.base import Cost, MethodOptions, MethodTraits, Position
+from atlas_core.methods.traits.base import (
+    Classes,
+    Cost,
+    MethodOptions,
+    MethodTraits,
+    Position,
+    Requirements,
+    placeholder,
+    words,
+)
 
 
 class CoOpOptions(MethodOptions):
@@ -58,11 +67,12 @@ class CoOpTraits(MethodTraits):
     Options: ClassVar[type[CoOpOptions]] = CoOpOptions
 
     @classmethod
-    def check(cls, options: MethodOptions, *, trained: bool) -> None:
+    def prompt_prefix(cls, options: CoOpOptions, classes: Classes) -> str:
+        """The text in front of the name whose first M tokens the context replaces."""
+        return " ".join(words(options.ctx_init)) or placeholder(options.n_ctx)
+
+    @classmethod
+    def requirements(cls, options: MethodOptions, classes: Classes) -> Requirements:
         assert isinstance(options, CoOpOptions)
-        if options.class_specific and not trained:
-            raise AtlasError(
-                "class-specific contexts belong to the classes they were trained on",
-                expected="evaluation on the training classes",
-                fix="set class_specific: false for this protocol",
-            )
+        prompt = f"{cls.prompt_prefix(options, classes)} {{}}."
+        return Requirements(own_classes=options.class_specific, prompt=prompt)

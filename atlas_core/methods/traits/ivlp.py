@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from atlas_core.methods.traits.visual import VisualOptions, VisualTraits
+from atlas_core.methods.traits.base import Classes, MethodOptions, Requirements
+from atlas_core.methods.traits.visual import VisualOptions, VisualTraits, deep_text_requirements
 
 
 class IVLPOptions(VisualOptions):
@@ -38,3 +39,8 @@ class IVLPTraits(VisualTraits):
 
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[IVLPOptions]] = IVLPOptions
+
+    @classmethod
+    def requirements(cls, options: MethodOptions, classes: Classes) -> Requirements:
+        assert isinstance(options, IVLPOptions)
+        return deep_text_requirements(options.ctx_init, options.n_ctx_text)

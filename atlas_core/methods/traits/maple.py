@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from atlas_core.methods.traits.visual import VisualOptions, VisualTraits
+from atlas_core.methods.traits.base import Classes, MethodOptions, Requirements
+from atlas_core.methods.traits.visual import VisualOptions, VisualTraits, deep_text_requirements
 
 
 class MaPLeOptions(VisualOptions):
@@ -30,3 +31,8 @@ class MaPLeTraits(VisualTraits):
 
     defaults_file = Path(__file__).with_suffix(".yaml")
     Options: ClassVar[type[MaPLeOptions]] = MaPLeOptions
+
+    @classmethod
+    def requirements(cls, options: MethodOptions, classes: Classes) -> Requirements:
+        assert isinstance(options, MaPLeOptions)
+        return deep_text_requirements(options.ctx_init, options.n_ctx)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from atlas_core.methods.traits.base import Classes, MethodOptions, TextReference
+from atlas_core.methods.traits.base import (
+    Classes,
+    MethodOptions,
+    Requirements,
+    TextReference,
+    placeholder,
+    words,
+)
 from atlas_core.methods.traits.coop import CoOpOptions, CoOpTraits
 
 
@@ -45,3 +53,28 @@ class ProGradTraits(CoOpTraits):
     @classmethod
     def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference:
         return TextReference((classes.template("prograd"),))
+
+    @classmethod
+    def template_words(cls, classes: Classes) -> list[str]:
+        """The words in front of the name in the data set's ProGrad template."""
+        return words(classes.template("prograd").partition("{}")[0])
+
+    @classmethod
+    def prompt_prefix(cls, options: CoOpOptions, classes: Classes) -> str:
+        assert isinstance(options, ProGradOptions)
+        if options.initial == "random":
+            return placeholder(options.n_ctx)
+        own = cls.template_words(classes)
+        return " ".join([placeholder(options.n_ctx - len(own)), *own]).strip()
+
+    @classmethod
+    def requirements(cls, options: MethodOptions, classes: Classes) -> Requirements:
+        assert isinstance(options, ProGradOptions)
+        own = cls.template_words(classes) if options.initial == "template" else []
+        contradiction = ""
+        if len(own) > options.n_ctx:
+            contradiction = (
+                f"{options.n_ctx} context vectors for the {len(own)} words {' '.join(own)!r} of its template"
+                " (raise n_ctx, or set `initial: random`)"
+            )
+        return replace(super().requirements(options, classes), contradiction=contradiction)

@@ -7,7 +7,18 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from atlas_core.methods.traits.base import Classes, Cost, MethodOptions, MethodTraits, TextReference
+from atlas_core.methods.traits.base import (
+    Classes,
+    Cost,
+    MethodOptions,
+    MethodTraits,
+    Requirements,
+    TextReference,
+    placeholder,
+    words,
+)
+
+_PLACES = placeholder(4)  # how the published prompts mark the context's places
 
 
 class TCPOptions(MethodOptions):
@@ -41,3 +52,22 @@ class TCPTraits(MethodTraits):
     @classmethod
     def text_reference(cls, options: MethodOptions, classes: Classes) -> TextReference:
         return TextReference((classes.template("tcp"),))
+
+    @classmethod
+    def requirements(cls, options: MethodOptions, classes: Classes) -> Requirements:
+        assert isinstance(options, TCPOptions)
+        initial = " ".join(words(options.ctx_init))
+        return Requirements(
+            prompt=cls.prompt_template(options, classes),
+            initial=(initial, options.n_ctx if initial else 0),
+            text_block=options.inject_at,
+        )
+
+    @classmethod
+    def prompt_template(cls, options: TCPOptions, classes: Classes) -> str:
+        """The prompt whose first tokens the context takes: family `tcp_prompt`, or `coop` from its name on."""
+        own = classes.templates.get("tcp_prompt")
+        if own is None:
+            coop = classes.template("coop")
+            own = f"{_PLACES} {coop[coop.index('{}') :]}"
+        return placeholder(options.n_ctx) + own.removeprefix(_PLACES) if own.startswith(_PLACES) else own

@@ -6,7 +6,15 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from atlas_core.methods.traits.base import Cost, MethodOptions, MethodTraits
+from atlas_core.methods.traits.base import (
+    Classes,
+    Cost,
+    MethodOptions,
+    MethodTraits,
+    Requirements,
+    placeholder,
+    words,
+)
 
 
 class VisualOptions(MethodOptions):
@@ -27,3 +35,17 @@ class VisualTraits(MethodTraits):
     image_input = "pixels"
     template_families: ClassVar[tuple[str, ...] | None] = ()
     Options: ClassVar[type[VisualOptions]] = VisualOptions
+
+    @classmethod
+    def requirements(cls, options: MethodOptions, classes: Classes) -> Requirements:
+        return Requirements(vision_transformer=True)
+
+
+def deep_text_requirements(ctx_init: str, n_ctx: int) -> Requirements:
+    """Those of a method with prompts in both towers, which start from the first `n_ctx` tokens of `ctx_init`."""
+    initial = " ".join(words(ctx_init))
+    return Requirements(
+        vision_transformer=True,
+        prompt=f"{initial or placeholder(n_ctx)} {{}}.",
+        initial=(initial, n_ctx if initial else 0),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -26,9 +27,12 @@ from atlas_core.understanding.text import understanding_lines
 
 
 def write_study_report(
-    studies: Sequence[StudyConfig], placement: Placement, out_path: Path, *, title: str
+    studies: Sequence[StudyConfig], placement: Placement, out_path: Path, *, title: str, named: str = ""
 ) -> Path:
     """Write the report of one study, or of a benchmark's studies together.
+
+    Args:
+        named: What `atlas run` takes for it, where that is not its title.
 
     Raises:
         AtlasError: None of the studies has results, or the file cannot be written.
@@ -54,7 +58,8 @@ def write_study_report(
         by_status.setdefault(states[graph.aggregate.name].status, []).append(study.name)
     if not aggregates:
         raise AtlasError(
-            f"study {title} has no results in {store.root}", fix=f"run it first: atlas run {title}"
+            f"study {title} has no results in {store.root}",
+            fix=f"run it first: `atlas run {shlex.quote(named or title)}`",
         )
     newest = max(aggregates.values(), key=lambda manifest: manifest.created)
     return write_report(

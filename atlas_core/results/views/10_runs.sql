@@ -10,8 +10,7 @@ WITH guessing AS (
     FROM stored_runs AS r
     JOIN stored_metrics AS m ON m.aggregate = r.aggregate AND m.run_id = r.run_id AND m.target = r.dataset
     WHERE r.method <> 'zero_shot'
-      AND m.n_classes > 1
-      AND m.accuracy <= 100.0 / m.n_classes + 0.05 * (100.0 - 100.0 / m.n_classes)
+      AND at_chance(m.accuracy, m.n_classes)
     GROUP BY r.aggregate, r.run_id
 ),
 flagged AS (
@@ -25,4 +24,4 @@ flagged AS (
 )
 SELECT * EXCLUDE (aggregate, collapsed_because), collapsed_because IS NOT NULL AS collapsed, collapsed_because
 FROM flagged
-QUALIFY row_number() OVER (PARTITION BY run_id, protocol ORDER BY aggregate) = 1;
+QUALIFY row_number() OVER (PARTITION BY run_id, protocol, dataset ORDER BY aggregate) = 1;

@@ -4,13 +4,17 @@
 --   h: harmonic mean of base and new
 --   variant: number of the (epochs, batch size, options) setting, see evaluations
 --   collapsed: see runs
+--   degenerate: why the number says nothing, see evaluations; averages leave such datasets out
+--   partial: where the dataset's images and classes are not the published ones, see datasets
+--   as_published: whether it is a published dataset with the published numbers of images and classes
 CREATE TABLE base_to_new_runs AS
 SELECT
     run_id, dataset, method, supervision, source, mix, temperature, period, shots, backbone, variant, seed,
     any_value(accuracy) FILTER (subset = 'base') AS base,
     any_value(accuracy) FILTER (subset = 'new') AS new,
     harmonic_mean(base, new) AS h,
-    bool_or(collapsed) AS collapsed
+    bool_or(collapsed) AS collapsed, any_value(degenerate) AS degenerate, any_value(partial) AS partial,
+    bool_and(as_published) AS as_published
 FROM evaluations
 WHERE protocol = 'base_to_new' AND target = dataset
 GROUP BY run_id, dataset, method, supervision, source, mix, temperature, period, shots, backbone, variant, seed;
@@ -33,6 +37,10 @@ GROUP BY run_id, dataset, method, supervision, source, mix, temperature, period,
 --   n_seeds: seeds averaged (in the average row the smallest number of any dataset)
 --   n_datasets: datasets averaged; 1 outside the average row
 --   n_collapsed: collapsed runs among those averaged (flagged, never dropped)
+--   degenerate: why the number says nothing, see evaluations; averages leave such datasets out
+--   partial: where the dataset's images and classes are not the published ones, see datasets
+--   n_published: datasets averaged that are among the eleven of published averages and have the published numbers
+--     of images and classes; outside the average row 1 for a published dataset, else 0
 CREATE TABLE base_to_new AS
 WITH per_dataset AS (
     SELECT
@@ -42,7 +50,8 @@ WITH per_dataset AS (
         stddev_samp(base) AS base_std_sample, stddev_samp(new) AS new_std_sample,
         stddev_samp(h) AS h_std_sample,
         count(DISTINCT seed)::INTEGER AS n_seeds, 1::INTEGER AS n_datasets,
-        count(*) FILTER (collapsed)::INTEGER AS n_collapsed
+        count(*) FILTER (collapsed)::INTEGER AS n_collapsed, any_value(degenerate) AS degenerate,
+        any_value(partial) AS partial, bool_and(as_published)::INTEGER AS n_published
     FROM base_to_new_runs
     GROUP BY dataset, method, supervision, source, mix, temperature, period, shots, backbone, variant
 ),
@@ -50,8 +59,10 @@ average AS (
     SELECT
         method, supervision, source, mix, temperature, period, shots, backbone, variant,
         avg(base) AS base, avg(new) AS new, harmonic_mean(avg(base), avg(new)) AS h,
-        min(n_seeds)::INTEGER AS n_seeds, count(*)::INTEGER AS n_datasets, sum(n_collapsed)::INTEGER AS n_collapsed
+        min(n_seeds)::INTEGER AS n_seeds, count(*)::INTEGER AS n_datasets, sum(n_collapsed)::INTEGER AS n_collapsed,
+        count(*) FILTER (n_published = 1 AND dataset IN (FROM averaged_datasets))::INTEGER AS n_published
     FROM per_dataset
+    WHERE degenerate IS NULL
     GROUP BY method, supervision, source, mix, temperature, period, shots, backbone, variant
 ),
 seed_average AS (
@@ -60,6 +71,7 @@ seed_average AS (
         avg(base) AS base, avg(new) AS new, harmonic_mean(avg(base), avg(new)) AS h,
         count(*) AS n_datasets
     FROM base_to_new_runs
+    WHERE degenerate IS NULL
     GROUP BY method, supervision, source, mix, temperature, period, shots, backbone, variant, seed
 ),
 average_spread AS (

@@ -7,7 +7,8 @@ WITH per_target AS (
         avg(accuracy) AS accuracy, stddev_pop(accuracy) AS accuracy_std,
         stddev_samp(accuracy) AS accuracy_std_sample,
         count(DISTINCT seed)::INTEGER AS n_seeds, 1::INTEGER AS n_targets,
-        count(*) FILTER (collapsed)::INTEGER AS n_collapsed
+        count(*) FILTER (collapsed)::INTEGER AS n_collapsed, any_value(degenerate) AS degenerate,
+        any_value(partial) AS partial, bool_and(as_published) AS as_published
     FROM evaluations
     WHERE protocol = which AND subset = 'all'
     GROUP BY dataset, target, method, supervision, source, mix, temperature, period, shots, backbone, variant
@@ -17,7 +18,7 @@ per_seed AS (
         dataset, method, supervision, source, mix, temperature, period, shots, backbone, variant, seed,
         avg(accuracy) AS accuracy, count(*) AS n_targets
     FROM evaluations
-    WHERE protocol = which AND subset = 'all' AND target <> dataset
+    WHERE protocol = which AND subset = 'all' AND target <> dataset AND degenerate IS NULL
     GROUP BY dataset, method, supervision, source, mix, temperature, period, shots, backbone, variant, seed
 ),
 complete_seeds AS (
@@ -40,7 +41,7 @@ average AS (
         -- one run is evaluated on every target, so its collapse is counted once
         max(n_collapsed)::INTEGER AS n_collapsed
     FROM per_target
-    WHERE target <> dataset
+    WHERE target <> dataset AND degenerate IS NULL
     GROUP BY dataset, method, supervision, source, mix, temperature, period, shots, backbone, variant
 )
 SELECT * FROM per_target
@@ -62,6 +63,9 @@ JOIN spread AS s
 --   n_seeds: seeds averaged (in the average row the smallest number of any target)
 --   n_targets: targets averaged; 1 outside the average row
 --   n_collapsed: collapsed runs among those averaged
+--   degenerate: why the number says nothing, see evaluations; averages leave such targets out
+--   partial: where the target's images and classes are not the published ones, see datasets
+--   as_published: whether the target is a published dataset with the published numbers of images and classes
 CREATE VIEW cross_dataset AS SELECT * FROM transfer_table('cross_dataset');
 
 -- view domain_generalization: Prompts trained on one dataset, tested on shifted versions of it.
@@ -73,4 +77,7 @@ CREATE VIEW cross_dataset AS SELECT * FROM transfer_table('cross_dataset');
 --   n_seeds: seeds averaged (in the average row the smallest number of any target)
 --   n_targets: targets averaged; 1 outside the average row
 --   n_collapsed: collapsed runs among those averaged
+--   degenerate: why the number says nothing, see evaluations; averages leave such targets out
+--   partial: where the target's images and classes are not the published ones, see datasets
+--   as_published: whether the target is a published dataset with the published numbers of images and classes
 CREATE VIEW domain_generalization AS SELECT * FROM transfer_table('domain_generalization');

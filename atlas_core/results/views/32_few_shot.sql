@@ -7,6 +7,10 @@
 --   n_seeds: seeds averaged (in the average row the smallest number of any dataset)
 --   n_datasets: datasets averaged; 1 outside the average row
 --   n_collapsed: collapsed runs among those averaged
+--   degenerate: why the number says nothing, see evaluations; averages leave such datasets out
+--   partial: where the dataset's images and classes are not the published ones, see datasets
+--   n_published: datasets averaged that are among the eleven of published averages and have the published numbers
+--     of images and classes; outside the average row 1 for a published dataset, else 0
 CREATE VIEW few_shot AS
 WITH answers AS (
     SELECT * FROM evaluations WHERE protocol = 'few_shot' AND subset = 'all' AND target = dataset
@@ -17,7 +21,8 @@ per_dataset AS (
         avg(accuracy) AS accuracy, stddev_pop(accuracy) AS accuracy_std,
         stddev_samp(accuracy) AS accuracy_std_sample,
         count(DISTINCT seed)::INTEGER AS n_seeds, 1::INTEGER AS n_datasets,
-        count(*) FILTER (collapsed)::INTEGER AS n_collapsed
+        count(*) FILTER (collapsed)::INTEGER AS n_collapsed, any_value(degenerate) AS degenerate,
+        any_value(partial) AS partial, bool_and(as_published)::INTEGER AS n_published
     FROM answers
     GROUP BY dataset, method, supervision, source, mix, temperature, period, shots, backbone, variant
 ),
@@ -26,6 +31,7 @@ per_seed AS (
         method, supervision, source, mix, temperature, period, shots, backbone, variant, seed,
         avg(accuracy) AS accuracy, count(*) AS n_datasets
     FROM answers
+    WHERE degenerate IS NULL
     GROUP BY method, supervision, source, mix, temperature, period, shots, backbone, variant, seed
 ),
 complete_seeds AS (
@@ -45,8 +51,10 @@ average AS (
     SELECT
         'average' AS dataset, method, supervision, source, mix, temperature, period, shots, backbone, variant,
         avg(accuracy) AS accuracy, min(n_seeds)::INTEGER AS n_seeds, count(*)::INTEGER AS n_datasets,
-        sum(n_collapsed)::INTEGER AS n_collapsed
+        sum(n_collapsed)::INTEGER AS n_collapsed,
+        count(*) FILTER (n_published = 1 AND dataset IN (FROM averaged_datasets))::INTEGER AS n_published
     FROM per_dataset
+    WHERE degenerate IS NULL
     GROUP BY method, supervision, source, mix, temperature, period, shots, backbone, variant
 )
 SELECT * FROM per_dataset

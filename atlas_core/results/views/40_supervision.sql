@@ -6,12 +6,13 @@
 --   one_hot_accuracy: accuracy of that run, percent
 --   difference: accuracy - one_hot_accuracy, points
 --   collapsed: whether either of the two runs collapsed
+--   degenerate: why the number says nothing, see evaluations
 CREATE VIEW paired_differences AS
 SELECT
     e.run_id, e.protocol, e.dataset, e.target, e.subset, e.method, e.supervision, e.source, e.mix, e.temperature,
     e.period, e.shots, e.backbone, e.variant, e.seed, e.accuracy,
     o.run_id AS one_hot_run_id, o.accuracy AS one_hot_accuracy,
-    e.accuracy - o.accuracy AS difference, e.collapsed OR o.collapsed AS collapsed
+    e.accuracy - o.accuracy AS difference, e.collapsed OR o.collapsed AS collapsed, e.degenerate
 FROM evaluations AS e
 JOIN evaluations AS o
     ON o.supervision = 'one_hot' AND o.protocol = e.protocol AND o.dataset = e.dataset AND o.target = e.target
@@ -35,13 +36,14 @@ WHERE e.supervision <> 'one_hot';
 --   n_seeds: paired seeds (in the average row the smallest number of any dataset)
 --   n_datasets: datasets averaged; 1 outside the average row
 --   n_collapsed: pairs with a collapsed run among those averaged
+--   degenerate: why the number says nothing, see evaluations; averages leave such datasets out
 CREATE VIEW supervision_comparison AS
 WITH per_dataset AS (
     SELECT
         e.dataset, e.method, e.supervision, e.source, e.mix, e.temperature, e.period, e.shots, e.backbone, e.variant,
         avg(e.base) AS base, avg(e.new) AS new, avg(o.base) AS one_hot_base, avg(o.new) AS one_hot_new,
         count(DISTINCT e.seed)::INTEGER AS n_seeds, 1::INTEGER AS n_datasets,
-        count(*) FILTER (e.collapsed OR o.collapsed)::INTEGER AS n_collapsed
+        count(*) FILTER (e.collapsed OR o.collapsed)::INTEGER AS n_collapsed, any_value(e.degenerate) AS degenerate
     FROM base_to_new_runs AS e
     JOIN base_to_new_runs AS o
         ON o.supervision = 'one_hot' AND o.dataset = e.dataset AND o.method = e.method AND o.shots = e.shots
@@ -58,6 +60,7 @@ with_average AS (
         avg(base) AS base, avg(new) AS new, avg(one_hot_base) AS one_hot_base, avg(one_hot_new) AS one_hot_new,
         min(n_seeds)::INTEGER AS n_seeds, count(*)::INTEGER AS n_datasets, sum(n_collapsed)::INTEGER AS n_collapsed
     FROM per_dataset
+    WHERE degenerate IS NULL
     GROUP BY method, supervision, source, mix, temperature, period, shots, backbone, variant
 )
 SELECT
@@ -66,5 +69,5 @@ SELECT
     one_hot_base, one_hot_new, harmonic_mean(one_hot_base, one_hot_new) AS one_hot_h,
     base - one_hot_base AS delta_base, new - one_hot_new AS delta_new,
     harmonic_mean(base, new) - harmonic_mean(one_hot_base, one_hot_new) AS delta_h,
-    n_seeds, n_datasets, n_collapsed
+    n_seeds, n_datasets, n_collapsed, degenerate
 FROM with_average;

@@ -1,5 +1,5 @@
 -- view ablation: Base-to-new accuracy along one factor while the others stay fixed: K (period), epsilon (mix) or
--- the temperature. One row for every value of a factor that was tried with at least two values.
+-- the temperature. Degenerate datasets (see evaluations) are left out. One row for every value of a factor that was tried with at least two values.
 -- For the period the ends are filled in from the plain runs: the source alone is K = 1, one-hot is K = infinity.
 --   factor: period, mix or temperature
 --   value: the factor's value; infinity for one-hot as the end of the period, null for the temperature that
@@ -22,7 +22,7 @@ WITH settings AS (
         dataset, method, supervision, coalesce(source, supervision) AS source, mix, temperature, period, shots,
         backbone, variant, base, new, h, n_seeds, n_datasets
     FROM base_to_new
-    WHERE method <> 'zero_shot' AND dataset <> 'average'
+    WHERE method <> 'zero_shot' AND dataset <> 'average' AND degenerate IS NULL
 ),
 alternating AS (SELECT * FROM settings WHERE period > 1),
 families AS (

@@ -40,6 +40,7 @@ GROUP BY e.protocol, e.dataset, e.target, e.subset, e.method, e.supervision, e.s
 --   n_seeds: seeds averaged (in the average row the smallest number of any target)
 --   n_targets: targets averaged; 1 outside the average row
 --   n_collapsed: collapsed runs among those averaged
+--   degenerate: why the number says nothing, see evaluations; averages leave such targets out
 CREATE VIEW calibration_summary AS
 WITH confidence AS (
     SELECT run_id, target, subset, 100.0 * avg(CASE WHEN isnan(probability) THEN 1.0 ELSE probability::DOUBLE END)
@@ -52,7 +53,8 @@ per_target AS (
         e.protocol, e.dataset, e.target, e.subset, e.method, e.supervision, e.source, e.mix, e.temperature, e.period,
         e.shots, e.backbone, e.variant, avg(e.accuracy) AS accuracy, avg(e.ece) AS ece, avg(e.nll) AS nll,
         avg(c.confidence - e.accuracy) AS overconfidence, count(DISTINCT e.seed)::INTEGER AS n_seeds,
-        1::INTEGER AS n_targets, count(*) FILTER (e.collapsed)::INTEGER AS n_collapsed
+        1::INTEGER AS n_targets, count(*) FILTER (e.collapsed)::INTEGER AS n_collapsed,
+        any_value(e.degenerate) AS degenerate
     FROM evaluations AS e
     LEFT JOIN confidence AS c ON c.run_id = e.run_id AND c.target = e.target AND c.subset = e.subset
     GROUP BY e.protocol, e.dataset, e.target, e.subset, e.method, e.supervision, e.source, e.mix, e.temperature,
@@ -66,6 +68,6 @@ SELECT
     variant, avg(accuracy) AS accuracy, avg(ece) AS ece, avg(nll) AS nll, avg(overconfidence) AS overconfidence,
     min(n_seeds)::INTEGER AS n_seeds, count(*)::INTEGER AS n_targets, sum(n_collapsed)::INTEGER AS n_collapsed
 FROM per_target
-WHERE (protocol IN ('cross_dataset', 'domain_generalization')) = (dataset <> target)
+WHERE (protocol IN ('cross_dataset', 'domain_generalization')) = (dataset <> target) AND degenerate IS NULL
 GROUP BY protocol, CASE WHEN protocol IN ('cross_dataset', 'domain_generalization') THEN dataset END, subset,
     method, supervision, source, mix, temperature, period, shots, backbone, variant;

@@ -13,15 +13,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from atlas_core.config import StudyConfig
 from atlas_core.datasets.catalogue import dataset_spec
+from atlas_core.datasets.items import SPLITS, DatasetIndex, Item
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.resolve import Resolver
 from atlas_core.presets import validate_study
+from atlas_core.stages.index import write_index
+from atlas_core.stages.stage import Job
 from atlas_core.store import Store
 
 Row = dict[str, object]
@@ -65,15 +69,18 @@ def make_up(study: StudyConfig, placement: Placement) -> int:
     resolver = Resolver(graph, store)
     while jobs := resolver.ready_jobs(resolver.states()):
         for job in jobs:
-            text = f"made up for {job.name}"
-            store.publish(
-                job.stage,
-                job.name,
-                job.key_parts,
-                lambda out, text=text: (out / "content").write_text(text),  # type: ignore[misc]
-                family=job.family,
-            )
+            write = partial(_write, job=job)
+            store.publish(job.stage, job.name, job.key_parts, write, family=job.family)
     return len(graph.nodes)
+
+
+def _write(out: Path, job: Job) -> None:
+    """What is made up for a job; an index is read when a study starts, so it has to be one."""
+    if job.stage == "index":
+        items = [Item(f"{split}/{n}", n % 4, f"class {n % 4}", split) for split in SPLITS for n in range(64)]
+        names = tuple(f"class {label}" for label in range(4))
+        write_index(DatasetIndex(job.name, out, tuple(items), names), [""] * len(items), out)
+    (out / "content").write_text(f"made up for {job.name}")
 
 
 def _spent(

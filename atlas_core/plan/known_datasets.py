@@ -57,7 +57,7 @@ def known_datasets(
         manifest = states[node.name].manifest
         if manifest is not None:
             found = read_summary(store.path("index", manifest.key))
-            known[name] = KnownDataset(name, tuple(found["class_names"]), tuple(found["train_images"]))
+            known[name] = KnownDataset(name, found.class_names, found.images["train"])
         elif (read := _read(DatasetSpec(**node.runtime["spec"]), placement)) is not None:
             known[name] = read
     return known

@@ -146,7 +146,7 @@ def dataset_rows(context: StageContext, metrics: pa.Table) -> Iterator[dict[str,
         if index is None:
             continue
         found = read_summary(index)
-        counts, train_images = found["counts"], found["train_images"]
+        counts, train_images = found.counts, found.images["train"]
         base, _ = base_new_labels(counts["classes"])
         # Fewer images are tested than the index has where damaged ones were left out.
         differing = differing_counts(
@@ -156,7 +156,7 @@ def dataset_rows(context: StageContext, metrics: pa.Table) -> Iterator[dict[str,
             "name": name,
             **{each: described[each] for each in ("plain_name", "place", "published")},
             "partial": "; ".join(differing) or None,
-            "content": found["content"],
+            "content": found.content,
             **counts,
             "smallest_class": min(train_images),
             "smallest_base_class": min(train_images[label] for label in base),

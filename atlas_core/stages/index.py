@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
 
 from atlas_core.budgets import LIST_BYTES
 from atlas_core.datasets.advice import datasets_command, how_to_get
 from atlas_core.datasets.catalogue import DatasetSpec
-from atlas_core.datasets.items import SPLITS, DatasetIndex, Item
+from atlas_core.datasets.items import SPLITS, DatasetIndex, Item, Split
 from atlas_core.datasets.paths import listing_fingerprint
 from atlas_core.datasets.readers import read_dataset
-from atlas_core.documents import parse_json, read_text
+from atlas_core.documents import read_text
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import file_sha256
 from atlas_core.stages.stage import Stage, StageContext
 
 _HASHING_THREADS = 8
+SUMMARY_FILE = "dataset.json"
+
+
+@dataclass(frozen=True)
+class IndexSummary:
+    """What an index says of a dataset without its rows.
+
+    Attributes:
+        class_names: By label.
+        class_ids: By label; empty where the layout knows none.
+        content: Digest of its images, labels and splits.
+        images: Split → images of each class, by label.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    class_names: tuple[str, ...]
+    class_ids: tuple[str, ...]
+    content: str
+    images: dict[Split, tuple[int, ...]]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of each split, and classes."""
+        return {**{split: sum(of_class) for split, of_class in self.images.items()}, "classes": len(self.class_names)}
+
+
+_SUMMARY = TypeAdapter(IndexSummary)
 
 
 def _run(context: StageContext) -> None:
@@ -33,7 +62,7 @@ def _run(context: StageContext) -> None:
 
 
 def write_index(index: DatasetIndex, hashes: list[str], out: Path) -> None:
-    """Write `items.parquet` (one row an image, in the published order) and `dataset.json`.
+    """Write `items.parquet` (one row for each image, in the published order) and `dataset.json` (`IndexSummary`).
 
     The dataset's name is in neither: it is a study's, and two studies may call one dataset by different names.
     """
@@ -50,37 +79,34 @@ def write_index(index: DatasetIndex, hashes: list[str], out: Path) -> None:
         }
     )
     pq.write_table(table, out / "items.parquet", compression="zstd")
-    description = {
-        "class_names": list(index.class_names),
-        "class_ids": list(index.class_ids),
-        **summary(index, hashes),
-    }
-    (out / "dataset.json").write_text(json.dumps(description, sort_keys=True, ensure_ascii=False))
+    (out / SUMMARY_FILE).write_bytes(_SUMMARY.dump_json(summarise(index, hashes)))
 
 
-def summary(index: DatasetIndex, hashes: Sequence[str]) -> dict[str, Any]:
-    """What is known of a dataset without its rows.
-
-    `content` is a digest of its images, labels and splits; `counts` has the images of each split and the classes;
-    `train_images` has each class's training images, by label.
-    """
+def summarise(index: DatasetIndex, hashes: Sequence[str]) -> IndexSummary:
+    """The summary of an index whose images have these hashes."""
     content = hashlib.sha256()
     for item, image in zip(index.items, hashes, strict=True):
         content.update("\0".join((item.path, item.class_name, item.split, image, "\n")).encode())
-    of_class = Counter(item.label for item in index.items if item.split == "train")
-    return {
-        "content": content.hexdigest(),
-        "counts": {
-            **{split: len(index.positions(split)) for split in SPLITS},
-            "classes": len(index.class_names),
-        },
-        "train_images": [of_class[label] for label in range(len(index.class_names))],
-    }
+    counts = Counter((item.split, item.label) for item in index.items)
+    labels = range(len(index.class_names))
+    images = {split: tuple(counts[split, label] for label in labels) for split in SPLITS}
+    return IndexSummary(index.class_names, index.class_ids, content.hexdigest(), images)
 
 
-def read_summary(folder: Path) -> dict[str, Any]:
-    """`summary` of the index artifact in `folder`, and its `class_names`."""
-    found: dict[str, Any] = parse_json(read_text(folder / "dataset.json", LIST_BYTES), str(folder))
+def read_summary(folder: Path) -> IndexSummary:
+    """The summary in an index artifact's folder.
+
+    Raises:
+        AtlasError: It is not as `write_index` wrote it.
+    """
+    try:
+        found = _SUMMARY.validate_json(read_text(folder / SUMMARY_FILE, LIST_BYTES))
+        if {len(each) for each in found.images.values()} != {len(found.class_names)} or len(
+            found.class_ids
+        ) not in (0, len(found.class_names)):
+            raise ValueError("its lists have different lengths")
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, error) from error
     return found
 
 
@@ -92,26 +118,21 @@ def read_index(folder: Path, root: Path, name: str) -> DatasetIndex:
     """
     import pyarrow as pa
 
+    summary = read_summary(folder)
     try:
-        class_names, class_ids = _classes(folder)
-        items = _items(folder, class_names)
+        items = _items(folder, summary.class_names)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise AtlasError(
-            f"the index {folder} is damaged: {error}",
-            expected="the files as this program wrote them",
-            fix="`atlas store verify --delete-damaged`, then run again",
-        ) from error
-    return DatasetIndex(name, root, items, class_names, class_ids)
+        raise _damaged(folder, error) from error
+    return DatasetIndex(name, root, items, summary.class_names, summary.class_ids)
 
 
-def _classes(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The class names, and their ids where the layout has some."""
-    match read_summary(folder):
-        case {"class_names": [*names], "class_ids": [*ids]} if (
-            all(isinstance(each, str) for each in [*names, *ids]) and len(ids) in (0, len(names))
-        ):
-            return tuple(names), tuple(ids)
-    raise ValueError("dataset.json has another form")
+def _damaged(folder: Path, error: Exception) -> AtlasError:
+    reason = str(error).replace("\n", " ")
+    return AtlasError(
+        f"the index {folder} is damaged: {reason}",
+        expected="the files as this program wrote them",
+        fix="`atlas store verify --delete-damaged`, then run again",
+    )
 
 
 def _items(folder: Path, class_names: tuple[str, ...]) -> tuple[Item, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from atlas_core.placement import Placement
 from atlas_core.plan.build import Graph
 from atlas_core.plan.node import Node
 from atlas_core.plan.resolve import NodeState, Resolver
+from atlas_core.stages.index import read_summary
 from atlas_core.store import Store
 from atlas_core.understanding.backbone import BackboneUnderstanding, understand_backbone
 from atlas_core.understanding.dataset import (
     FACTS_FORM,
     DatasetUnderstanding,
     LayoutFacts,
-    counted,
     facts_of,
     understand_dataset,
 )
@@ -125,8 +124,5 @@ def _read(spec: DatasetSpec, place: Path) -> LayoutFacts | None:
 
 
 def _of_artifact(folder: Path) -> LayoutFacts:
-    import pyarrow.parquet as pq  # planning a study that was never run does without it
-
-    class_names = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["class_names"]
-    rows = pq.read_table(folder / "items.parquet", columns=["split", "label"]).to_pydict()
-    return counted(tuple(class_names), list(zip(rows["split"], rows["label"], strict=True)), None)
+    summary = read_summary(folder)
+    return LayoutFacts(summary.class_names, {split: of_class for split, of_class in summary.images.items()})

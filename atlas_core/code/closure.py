@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,7 +60,6 @@ class Sources:
     _pieces: dict[str, _Piece] = field(default_factory=dict)
     _resolved: dict[tuple[str, str], _Target] = field(default_factory=dict)
     _digests: dict[tuple[str, ...], str] = field(default_factory=dict)
-    _met: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def digest(self, roots: Iterable[str]) -> str:
         """SHA-256 (64 hex digits) over everything that roots can reach.
@@ -105,24 +104,23 @@ class Sources:
                 waiting.append(place)
             return numbers[place]
 
-        # One after the other, so that what a root reaches is numbered alike whatever follows it.
         for root in roots:
             for place in self._root(root):
                 number(place)
-            while waiting:
-                place = waiting.pop(0)
-                if place.partition(":")[0] not in met:
-                    for effect in self._effects_of(place.partition(":")[0], met):
-                        number(effect)
-                piece = self._piece(place)
-                edges = []
-                for each in piece.targets:
-                    for part in self._parts(each) if each.followed else ():
-                        edges.append(f"#{number(part)}{each.rest}")
-                    if not each.followed:
-                        edges.append(each.place + each.rest)
-                yield place, f"{piece.text}({','.join(edges)})"
-            yield from ()
+        for place in waiting:  # which grows meanwhile
+            module = place.partition(":")[0]
+            if module not in met:
+                for effect in self._effects_of(module, met):
+                    number(effect)
+            piece = self._piece(place)
+            edges = [edge for each in piece.targets for edge in self._edges(each, number)]
+            yield place, f"{piece.text}({','.join(edges)})"
+
+    def _edges(self, target: _Target, number: Callable[[str], int]) -> list[str]:
+        """How a text refers to a target: by numbers, or by a name outside the project."""
+        if not target.followed:
+            return [target.place + target.rest]
+        return [f"#{number(part)}{target.rest}" for part in self._parts(target)]
 
     def _root(self, root: str) -> list[str]:
         module, _, name = root.partition(":")
@@ -185,7 +183,7 @@ class Sources:
         if choice.question == "registry":
             return self._is_registry(module, choice.about)
         if choice.question == "exception":
-            return self._descends(self._resolve(module, choice.about), _is_builtin_exception)
+            return self._is_exception(self._resolve(module, choice.about))
         return self._has_fields(self._resolve(module, choice.about))
 
     def _is_registry(self, module: str, ref: str) -> bool:
@@ -202,12 +200,12 @@ class Sources:
         bases = [self._resolve(target.place.partition(":")[0], each) for each in definition.bases]
         return definition.has_fields or any(self._has_fields(each) for each in bases)
 
-    def _descends(self, target: _Target, is_one: object) -> bool:
+    def _is_exception(self, target: _Target) -> bool:
         definition = self._definition(target)
         if definition is None:
-            return bool(is_one(target.place))  # type: ignore[operator]
+            return _is_builtin_exception(target.place)
         bases = [self._resolve(target.place.partition(":")[0], each) for each in definition.bases]
-        return any(self._descends(each, is_one) for each in bases)
+        return any(self._is_exception(each) for each in bases)
 
     # --- names ------------------------------------------------------------------------------------------
 

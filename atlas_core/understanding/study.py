@@ -125,4 +125,5 @@ def _read(spec: DatasetSpec, place: Path) -> LayoutFacts | None:
 
 def _of_artifact(folder: Path) -> LayoutFacts:
     summary = read_summary(folder)
-    return LayoutFacts(summary.class_names, {split: of_class for split, of_class in summary.images.items()})
+    images = {str(split): of_class for split, of_class in summary.images.items()}
+    return LayoutFacts(summary.class_names, images)

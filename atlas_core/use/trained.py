@@ -40,10 +40,9 @@ def load_trained(run: FinishedRun, clip: FrozenClip, names: Sequence[str] | None
     config = metadata["config"]
     chosen = run.classes if names is None else tuple(names)
     if names is not None:
-        prompts = [config["templates"]["coop"].format(name) for name in names]
-        clip.check_length(prompts)
+        clip.check_length(names)  # with the words around them it is checked where the prompts are made
         fix = "give each class a name of its own"
-        check_distinct(names, clip.tokenize(prompts).tolist(), "other class names than the run's", fix)
+        check_distinct(names, clip.tokenize(list(names)).tolist(), "other class names than the run's", fix)
     method_class = METHODS.get(config["method"])
     options = parse_options(method_class, config["options"])
     classes = Classes(chosen, config["templates"], trained=chosen == run.classes)

@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 
 from atlas_core.backbone.architecture import check_model_config
 from atlas_core.backbone.config import BackboneConfig
+from atlas_core.backbone.identity import backbone_identity
 from atlas_core.backbone.known_models import known_models
 from atlas_core.backbone.load import build_model, load_backbone
-from atlas_core.backbone.source import backbone_identity, input_size, model_config
+from atlas_core.backbone.source import input_size, model_config
 from atlas_core.errors import AtlasError
 from atlas_core.resources import data_path
 from tests.small_clip import small_config, small_open_clip

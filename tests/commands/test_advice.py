@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 import shutil
@@ -322,6 +323,32 @@ def test_a_folder_that_holds_files_is_adopted(world: TinyWorld) -> None:
     (adopted,) = helped(refused(run, world.home), world.home)
     assert adopted.exit_code == 0, adopted.output
     assert invoke(run, world.home).exit_code == 0
+
+
+@follows("atlas store verify --delete-damaged")
+def test_a_damaged_index_is_removed_and_read_again(world: TinyWorld) -> None:
+    study = shlex.quote(str(saved(world, "study")))
+    assert invoke(f"atlas run {study} --quiet", world.home).exit_code == 0
+    for file in (world.home / "store" / "index").glob("*/dataset.json"):
+        stat = file.stat()
+        file.write_bytes(b"?" * stat.st_size)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    (removed,) = helped(refused(f"atlas run {study} --quiet", world.home), world.home)
+    assert "2 removed" in removed.output
+    assert invoke(f"atlas run {study} --quiet", world.home).exit_code == 0
+
+
+@follows("atlas doctor --backbone all", "atlas doctor --backbone {}")
+def test_published_weights_are_listed(home: Path) -> None:
+    (listed,) = helped(refused("atlas doctor --backbone ViT-Z-99", home), home)
+    assert "ViT-B-16-quickgelu" in listed.output
+
+
+@follows("atlas datasets fetch {}")
+def test_a_dataset_that_is_not_here_is_brought_and_inspected(home: Path) -> None:
+    (brought,) = helped(refused("atlas datasets inspect demo_digits", home), home)
+    assert brought.exit_code == 0, brought.output
+    assert invoke("atlas datasets inspect demo_digits", home).exit_code == 0
 
 
 def test_messages_hold_no_terminal_codes() -> None:

@@ -24,7 +24,7 @@ def written(tmp_path: Path) -> Path:
 
 
 def test_what_was_written_is_read(written: Path) -> None:
-    index = read_index(written, written)
+    index = read_index(written, written, "birds")
     assert (index.name, index.items, index.class_names) == ("birds", ITEMS, NAMES)
 
 
@@ -46,7 +46,7 @@ def test_what_was_written_is_read(written: Path) -> None:
 def test_a_damaged_description_says_so(content: bytes, written: Path) -> None:
     (written / "dataset.json").write_bytes(content)
     with pytest.raises(AtlasError, match=r"the index .* is damaged.*store verify --delete-damaged"):
-        read_index(written, written)
+        read_index(written, written, "birds")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_damaged_table_says_so(column: str, cells: Any, written: Path) -> None
     table = table.remove_column(at) if cells is None else table.set_column(at, column, cells)
     pq.write_table(table, written / "items.parquet")
     with pytest.raises(AtlasError, match=r"the index .* is damaged"):
-        read_index(written, written)
+        read_index(written, written, "birds")
 
 
 @pytest.mark.parametrize("name", ["dataset.json", "items.parquet"])
@@ -77,4 +77,4 @@ def test_a_truncated_or_missing_file_says_so(name: str, written: Path) -> None:
     for content in (whole[:-9], b"", None):
         (written / name).unlink() if content is None else (written / name).write_bytes(content)
         with pytest.raises(AtlasError, match=r"the index .* is damaged"):
-            read_index(written, written)
+            read_index(written, written, "birds")

@@ -138,7 +138,8 @@ def test_a_table_of_any_text_is_read_or_refused(tmp_path: Path, rows: str) -> No
 @SHARED_FOLDER
 @given(st.binary(max_size=300) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_a_manifest_of_any_content_is_absent(tmp_path: Path, content: bytes) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path / "store")
+    store.make()
     folder = store.path("tune", "0" * 64)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").write_bytes(content)

@@ -119,8 +119,8 @@ def test_a_tokenizer_that_is_not_clips_is_asked_when_prompts_are_encoded(
     monkeypatch.setattr(
         SimpleTokenizer,
         "__call__",
-        lambda self, texts, *rest: call(
-            self, [each.replace("green frog", "blue jay") for each in texts], *rest
+        lambda self, texts, *rest, **more: call(
+            self, [each.replace("green frog", "blue jay") for each in texts], *rest, **more
         ),
     )
     with pytest.raises(AtlasError, match=r"'ponds'.*'blue jay' and 'green frog'"):
@@ -157,7 +157,8 @@ def test_parquet_files_with_names_that_are_one_are_refused(tmp_path: Path) -> No
 
     (folder := tmp_path / "own").mkdir()
     (folder / INDEX_FILE).write_text(
-        '{"class_names": ["Cat", "cat"], "items": [["0.png", 0, "train"], ["1.png", 1, "test"]]}'
+        '{"made_from": {}, "class_names": ["Cat", "cat"],'
+        ' "items": [["0.png", 0, "train"], ["1.png", 1, "test"]]}'
     )
     spec = DatasetSpec(name="own", layout="hf_parquet", folder="own")
     with pytest.raises(AtlasError, match="'Cat' and 'cat'"):

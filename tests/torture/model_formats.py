@@ -14,8 +14,9 @@ from safetensors.torch import save
 
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.config import BackboneConfig
+from atlas_core.backbone.identity import backbone_identity
 from atlas_core.backbone.load import load_backbone
-from atlas_core.backbone.source import backbone_identity, backbone_label, input_size
+from atlas_core.backbone.source import backbone_label, input_size
 from atlas_core.backbone.weights import read_state_dict
 from atlas_core.store import Store
 from atlas_core.use.runs import open_run
@@ -61,9 +62,9 @@ def model_formats() -> list[Format]:
 
 
 def _read_model(folder: Path) -> object:
-    cfg = BackboneConfig(model=str(folder / "clip.json"), weights=folder / "w.safetensors", device="cpu")
+    cfg = BackboneConfig(model=str(folder / "clip.json"), weights=folder / "w.safetensors")
     answers = backbone_identity(cfg), backbone_label(cfg), input_size(cfg.model)
-    return answers, load_backbone(cfg).encode_text(["a"])
+    return answers, load_backbone(cfg, "cpu").encode_text(["a"])
 
 
 _TRAINED = {

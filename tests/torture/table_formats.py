@@ -97,4 +97,4 @@ def _written_index() -> dict[str, bytes]:
 
 
 def _read_index(folder: Path) -> object:
-    return read_index(folder, folder)
+    return read_index(folder, folder, "birds")

@@ -19,7 +19,7 @@ from atlas_core.methods.sentences import read_sentences
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
 from atlas_core.presets import load_studies
-from atlas_core.store import Store
+from atlas_core.store import FORMAT, MARKER, Store
 from tests.torture.format import IMAGES, PNG, Format, as_json, as_yaml, of_document, of_file
 from tests.torture.mutations import VALUES
 
@@ -135,5 +135,5 @@ def _manifests() -> Format:
         verified = [store.verify(manifest) for manifest in store.manifests()]
         return verified, store.lookup("tune", made.key)
 
-    beside = {f"tune/{made.key}/a": b"a"}
+    beside = {f"tune/{made.key}/a": b"a", MARKER: json.dumps({"format": FORMAT}).encode()}
     return of_document("manifest", read, f"tune/{made.key}/manifest.json", whole, as_json, beside)

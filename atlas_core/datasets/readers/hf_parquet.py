@@ -52,14 +52,14 @@ def read_extracted(folder: Path) -> Extracted:
         raise AtlasError(
             f"there is no {path}",
             expected="the index written when the images were taken out of the Parquet files",
-            fix="fetch the dataset (`atlas datasets fetch`)",
+            fix="fetch the dataset",
         ) from error
     except (OSError, ValueError) as error:
         problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise AtlasError(
             f"the index {path} is damaged: {problem}",
             expected="the index as it was written when the images were taken out of the Parquet files",
-            fix="delete its folder and fetch the dataset again (`atlas datasets fetch`)",
+            fix="delete its folder and fetch the dataset again",
         ) from error
     return index
 

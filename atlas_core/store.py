@@ -23,6 +23,7 @@ from typing import Any
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import artifact_key, file_sha256, sha256_of
 from atlas_core.manifest import MANIFEST, NOTHING_SPENT, Accepted, Manifest, Output, Spent, read_manifest
+from atlas_core.writers import writer
 
 # Says that a folder is a store; without it, nothing in a folder is taken for this program's.
 MARKER = "atlas-store.json"
@@ -186,7 +187,7 @@ class Store:
             AtlasError: The store cannot be written to.
         """
         with writing(self.root):
-            return _Temporary(self.root / ".tmp", f"{name}{_writer()}")
+            return _Temporary(self.root / ".tmp", f"{name}{writer()}")
 
     def delete(self, stage: str, key: str) -> None:
         """Remove an artifact; it disappears in one step, before its files are deleted. What is not its own stays."""
@@ -238,7 +239,7 @@ class Store:
         """Delete an artifact's folder, wherever it lies, but for what somebody else put into it."""
         trash = self.root / ".tmp"
         trash.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f"discarded{_writer()}", dir=trash)) / folder.name
+        aside = Path(tempfile.mkdtemp(prefix=f"discarded{writer()}", dir=trash)) / folder.name
         with suppress(FileNotFoundError):  # somebody else removed it first
             os.rename(folder, aside)
         self._rescue(aside)
@@ -358,11 +359,6 @@ def writing(root: Path, only: frozenset[int] | None = None) -> Iterator[None]:
 def hostname() -> str:
     """This machine's name."""
     return socket.gethostname()
-
-
-def _writer() -> str:
-    """Part of a temporary folder's name that says which process writes to it: `~<host>~<pid>~`."""
-    return f"~{hostname()}~{os.getpid()}~"
 
 
 def _unchanged(path: str, output: Output) -> bool:

@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, replace
@@ -21,6 +22,7 @@ from shlex import quote
 from typing import Any
 
 from atlas_core.errors import AtlasError
+from atlas_core.features.atomic import replacing, share_like_folder
 from atlas_core.hashing import artifact_key, file_sha256, sha256_of
 from atlas_core.manifest import MANIFEST, NOTHING_SPENT, Accepted, Manifest, Output, Spent, read_manifest
 from atlas_core.writers import writer
@@ -136,6 +138,7 @@ class Store:
             with writing(self.root, only=_FULL):
                 write(folder)
             with writing(self.root):
+                share_like_folder(folder)
                 outputs = _outputs(folder)
                 manifest = Manifest(
                     stage=stage,
@@ -285,10 +288,8 @@ def adopt(root: Path) -> None:
 def _mark(root: Path) -> None:
     """Write the marker in one step; of two that do so at once, both write the same."""
     content = json.dumps({"format": FORMAT, "what": "artifacts of ATLaS; see `atlas store`"})
-    handle, temporary = tempfile.mkstemp(prefix=f".{MARKER}", dir=root)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(content)
-    os.replace(temporary, root / MARKER)
+    with replacing(root / MARKER) as file:
+        file.write_text(content, encoding="utf-8")
 
 
 def _check_format(root: Path, text: str) -> None:
@@ -328,8 +329,9 @@ class _Temporary(AbstractContextManager[Path]):
 
     def __init__(self, parent: Path, prefix: str) -> None:
         parent.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        self.folder.chmod(0o755)
+        # Who may read it is the umask's to say: what is renamed into place is an artifact that others may share.
+        self.folder = parent / f"{prefix}{uuid.uuid4().hex[:8]}"
+        self.folder.mkdir()
 
     def __enter__(self) -> Path:
         return self.folder

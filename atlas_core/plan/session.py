@@ -18,6 +18,7 @@ from atlas_core.plan.workers import JobFailure
 from atlas_core.results.current import mark_current
 from atlas_core.store import Store
 from atlas_core.understanding.announce import Announcing
+from atlas_core.writers import remove_left_behind
 
 
 @dataclass
@@ -56,6 +57,7 @@ class StudySession:
         """
         self._watch.refuse()
         self.resolver.store.make()
+        remove_left_behind(self.resolver.store.root)
         record_study(self.resolver.store, self.study)
         self.observer.begin(self)
 

@@ -58,8 +58,16 @@ class StudySession:
         self._watch.refuse()
         self.resolver.store.make()
         remove_left_behind(self.resolver.store.root)
-        record_study(self.resolver.store, self.study)
+        self._record()
         self.observer.begin(self)
+
+    def _record(self) -> None:
+        try:
+            record_study(self.resolver.store, self.study)
+        except AtlasError:
+            # Where nothing has to be made, a store that cannot be written to serves as well.
+            if any(state.status != "fresh" for state in self.resolver.states().values()):
+                raise
 
     def notes(self) -> list[str]:
         """What the study's user should know before it runs, a line each."""

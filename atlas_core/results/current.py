@@ -61,13 +61,18 @@ def mark_current(store: Store, key: str) -> None:
     To be called when a study ends, also where its aggregate was cached: one of other settings may be younger.
 
     Raises:
-        AtlasError: The store cannot be written to.
+        AtlasError: The store cannot be written to, and another aggregate is the current one.
     """
     manifest = read_manifest(store.path("aggregate", key))
     if manifest is not None:
         study, protocol = _study_and_protocol(manifest)
         record = ResultRecord(study=study, protocol=protocol, aggregate=key)
-        _RECORDS.write(store, f"{study}@{protocol}", record)
+        try:
+            _RECORDS.write(store, f"{study}@{protocol}", record)
+        except AtlasError:
+            marked = _RECORDS.named(store, f"{study}@{protocol}")
+            if marked is None or marked.aggregate != key:
+                raise
 
 
 def study_names(store: Store) -> list[str]:

@@ -22,7 +22,7 @@ from shlex import quote
 from typing import Any
 
 from atlas_core.errors import AtlasError
-from atlas_core.features.atomic import replacing, share_like_folder
+from atlas_core.features.atomic import share_like_folder
 from atlas_core.hashing import artifact_key, file_sha256, sha256_of
 from atlas_core.manifest import MANIFEST, NOTHING_SPENT, Accepted, Manifest, Output, Spent, read_manifest
 from atlas_core.writers import writer
@@ -288,8 +288,9 @@ def adopt(root: Path) -> None:
 def _mark(root: Path) -> None:
     """Write the marker in one step; of two that do so at once, both write the same."""
     content = json.dumps({"format": FORMAT, "what": "artifacts of ATLaS; see `atlas store`"})
-    with replacing(root / MARKER) as file:
-        file.write_text(content, encoding="utf-8")
+    temporary = root / f".{MARKER}{uuid.uuid4().hex[:8]}"
+    temporary.write_text(content, encoding="utf-8")
+    os.replace(temporary, root / MARKER)
 
 
 def _check_format(root: Path, text: str) -> None:

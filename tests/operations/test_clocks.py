@@ -33,7 +33,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
 
 def run_by_clocks(world: TinyWorld, monkeypatch: pytest.MonkeyPatch, *clocks: float) -> list[str]:
     """Run a study with one more seed by each clock (seconds ahead); keys of its results, in the order of the runs."""
-    keys = []
+    keys: list[str] = []
     for number, ahead in enumerate(clocks):
         set_clock(monkeypatch, ahead)
         world.run(supervisions=ONE_RUN, seeds=[number])

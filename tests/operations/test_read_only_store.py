@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from atlas_core.errors import AtlasError
-from atlas_core.features import atomic
 from tests.tiny_study import TinyWorld, make_world
 
 Atlas = Callable[..., subprocess.CompletedProcess[str]]
@@ -111,7 +110,7 @@ def unwritable(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(atomic.os, "replace", refused)
+    monkeypatch.setattr(os, "replace", refused)
 
 
 def test_records_that_cannot_be_written_stop_no_study_that_is_all_there(

@@ -25,7 +25,8 @@ class Record(BaseModel):
         number: Higher than that of every record that was in the folder when it was written; 0 before that.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What a later version of this program adds to a record is no reason for an earlier one to refuse it.
+    model_config = ConfigDict(frozen=True, extra="ignore")
     number: int = 0
 
 
@@ -86,7 +87,7 @@ class NumberedRecords(Generic[R]):
             raise AtlasError(
                 f"the record {file} of {self.what} cannot be read ({reason})",
                 expected="what `atlas run` wrote, and the datasets and methods that it names",
-                fix="run that study again, or delete the record",
+                fix="run that study again, delete the record, or use the version that wrote it",
             ) from error
 
 

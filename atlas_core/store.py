@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, replace
@@ -21,8 +22,10 @@ from shlex import quote
 from typing import Any
 
 from atlas_core.errors import AtlasError
+from atlas_core.features.atomic import share_like_folder
 from atlas_core.hashing import artifact_key, file_sha256, sha256_of
 from atlas_core.manifest import MANIFEST, NOTHING_SPENT, Accepted, Manifest, Output, Spent, read_manifest
+from atlas_core.writers import writer
 
 # Says that a folder is a store; without it, nothing in a folder is taken for this program's.
 MARKER = "atlas-store.json"
@@ -135,6 +138,7 @@ class Store:
             with writing(self.root, only=_FULL):
                 write(folder)
             with writing(self.root):
+                share_like_folder(folder)
                 outputs = _outputs(folder)
                 manifest = Manifest(
                     stage=stage,
@@ -186,7 +190,7 @@ class Store:
             AtlasError: The store cannot be written to.
         """
         with writing(self.root):
-            return _Temporary(self.root / ".tmp", f"{name}{_writer()}")
+            return _Temporary(self.root / ".tmp", f"{name}{writer()}")
 
     def delete(self, stage: str, key: str) -> None:
         """Remove an artifact; it disappears in one step, before its files are deleted. What is not its own stays."""
@@ -238,7 +242,7 @@ class Store:
         """Delete an artifact's folder, wherever it lies, but for what somebody else put into it."""
         trash = self.root / ".tmp"
         trash.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f"discarded{_writer()}", dir=trash)) / folder.name
+        aside = Path(tempfile.mkdtemp(prefix=f"discarded{writer()}", dir=trash)) / folder.name
         with suppress(FileNotFoundError):  # somebody else removed it first
             os.rename(folder, aside)
         self._rescue(aside)
@@ -284,9 +288,8 @@ def adopt(root: Path) -> None:
 def _mark(root: Path) -> None:
     """Write the marker in one step; of two that do so at once, both write the same."""
     content = json.dumps({"format": FORMAT, "what": "artifacts of ATLaS; see `atlas store`"})
-    handle, temporary = tempfile.mkstemp(prefix=f".{MARKER}", dir=root)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(content)
+    temporary = root / f".{MARKER}{uuid.uuid4().hex[:8]}"
+    temporary.write_text(content, encoding="utf-8")
     os.replace(temporary, root / MARKER)
 
 
@@ -327,8 +330,9 @@ class _Temporary(AbstractContextManager[Path]):
 
     def __init__(self, parent: Path, prefix: str) -> None:
         parent.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        self.folder.chmod(0o755)
+        # Who may read it is the umask's to say: what is renamed into place is an artifact that others may share.
+        self.folder = parent / f"{prefix}{uuid.uuid4().hex[:8]}"
+        self.folder.mkdir()
 
     def __enter__(self) -> Path:
         return self.folder
@@ -358,11 +362,6 @@ def writing(root: Path, only: frozenset[int] | None = None) -> Iterator[None]:
 def hostname() -> str:
     """This machine's name."""
     return socket.gethostname()
-
-
-def _writer() -> str:
-    """Part of a temporary folder's name that says which process writes to it: `~<host>~<pid>~`."""
-    return f"~{hostname()}~{os.getpid()}~"
 
 
 def _unchanged(path: str, output: Output) -> bool:

@@ -148,8 +148,19 @@ def file_stamp(path: Path) -> tuple[Path, int, int]:
 
 
 def weights_sha256(path: Path) -> str:
-    """SHA-256 of a weights file, computed once for its size and time."""
-    return _sha256(*file_stamp(path))
+    """SHA-256 of a weights file, computed once for its size and time.
+
+    Raises:
+        AtlasError: There is no such file, or this user may not read it.
+    """
+    try:
+        return _sha256(*file_stamp(path))
+    except OSError as error:
+        raise AtlasError(
+            f"weights file {path} cannot be read: {error.strerror}",
+            expected="a file that this user may read",
+            fix="give this user the right to, or name another with `backbone.weights`",
+        ) from error
 
 
 @lru_cache(maxsize=16)

@@ -14,11 +14,12 @@ from atlas_core.code.sources import in_project, source_path
 from atlas_core.code.templates import Choice, Definition, Module, Template, text_digest
 from atlas_core.errors import AtlasError
 
-# What says things, looks things up and remembers answers; none of it decides a number.
+# What says things, looks things up, remembers answers and waits for others; none of it decides a number.
 OPAQUE = frozenset(
     {
         "atlas_core.errors",
         "atlas_core.kept_answers",
+        "atlas_core.locks",
         "atlas_core.registry",
         "atlas_core.stages.decoding_log",
     }

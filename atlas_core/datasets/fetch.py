@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from atlas_core.datasets.advice import where_to_extract
 from atlas_core.datasets.archives import bring_archives, check_gate
@@ -21,6 +21,7 @@ from atlas_core.datasets.progress import Progress, ProgressCallback, silent
 from atlas_core.datasets.readers import read_dataset
 from atlas_core.datasets.readers.hf_parquet import INDEX_FILE
 from atlas_core.errors import AtlasError
+from atlas_core.locks import lock_on
 from atlas_core.resources import expanded
 
 WORK_FOLDER = ".atlas-fetch"
@@ -121,7 +122,7 @@ def _is_finished(spec: DatasetSpec, data_root: Path, work: Path) -> bool:
 
 @contextmanager
 def _only_one(work: Path, spec: DatasetSpec, report: ProgressCallback) -> Iterator[None]:
-    lock = FileLock(f"{work}.lock")
+    lock = lock_on(Path(f"{work}.lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from packaging.version import InvalidVersion, Version
 
+from atlas_core.locks import MARKER, keeps_locks, lock_on
 from atlas_core.operations.finding import Finding
 from atlas_core.operations.garbage import folder_bytes
 from atlas_core.operations.hardware import available_memory, device_findings, memory_finding
@@ -53,7 +54,7 @@ def _store(placement: Placement) -> Iterator[Finding]:
     place = _existing(store.root)
     try:
         with tempfile.TemporaryDirectory(prefix=".atlas-doctor-", dir=place) as folder:
-            locks = _locks_hold(Path(folder))
+            locks, by_kernel = _locks_hold(Path(folder)), keeps_locks(Path(folder))
     except OSError as error:
         what = f"{store.root} cannot be written to: {error.strerror}"
         yield Finding("store", "bad", what, "choose another with --store")
@@ -61,6 +62,11 @@ def _store(placement: Placement) -> Iterator[Finding]:
     if not locks:
         what = f"{store.root}: its file system keeps no locks, so two studies may make one artifact at once"
         yield Finding("store", "note", what, "run one study at a time on it, or choose another with --store")
+    elif not by_kernel:
+        what = f"{store.root}: its file system keeps no locks; files named *{MARKER} in .work stand for them"
+        yield Finding(
+            "store", "note", what, "delete such a file where its process was killed on another machine"
+        )
     if place != store.root:
         yield Finding("store", "ok", f"{store.root} is made by the first study")
         return
@@ -71,8 +77,9 @@ def _store(placement: Placement) -> Iterator[Finding]:
 
 def _locks_hold(folder: Path) -> bool:
     """Whether a lock that is held keeps others out."""
+    probe = folder / "probe.lock"
     try:
-        with FileLock(folder / "probe.lock", blocking=False), FileLock(folder / "probe.lock", blocking=False):
+        with lock_on(probe).acquire(blocking=False), lock_on(probe).acquire(blocking=False):
             return False
     except Timeout:
         return True

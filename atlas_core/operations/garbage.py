@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from atlas_core.code.closure import Sources
 from atlas_core.code.records import FOLDER as CODE_FOLDER
 from atlas_core.config import StudyConfig
 from atlas_core.hashing import artifact_key
+from atlas_core.locks import MARKER, lock_on
 from atlas_core.manifest import Manifest, read_manifest
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
@@ -25,12 +26,12 @@ from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import Resolver
 from atlas_core.presets import load_studies, preset_names
 from atlas_core.results.current import current_aggregates
-from atlas_core.store import TRASH, Store, hostname, known_stages
+from atlas_core.store import TRASH, Store, known_stages
+from atlas_core.writers import has_writer, is_temporary
 
 Place = tuple[str, str]  # stage, key
 
 # How this program names what it leaves in a store's own folders; what is named otherwise is somebody else's.
-_TEMPORARY = re.compile(r"~(?P<host>[^~]+)~(?P<pid>\d+)~")
 _WORK = re.compile(r"[a-z][a-z0-9_]*-[0-9a-f]{64}")
 
 # A folder of another host, or without a writer's name, counts as given up after so long without a change.
@@ -56,12 +57,13 @@ class Needed:
     Attributes:
         artifacts: (stage, key) of what is fresh or may be so again.
         unfinished: (stage, key) of what could be made next; its checkpoints are of use.
-        asked: When this was found out, in seconds since the epoch; of what is made later it says nothing.
+        seen: (stage, key) of what was there when this was found out; of what is made later it says nothing. None
+            for all that is there.
     """
 
     artifacts: frozenset[Place]
     unfinished: frozenset[Place]
-    asked: float = math.inf
+    seen: frozenset[Place] | None = None
 
 
 def known_studies(store: Store) -> list[StudyConfig]:
@@ -85,8 +87,8 @@ def needed_by(studies: Iterable[StudyConfig], placement: Placement) -> Needed:
     Of a dataset that no artifact names there is nothing to keep, because the keys of all that hangs on it are made
     from its `fetch`. Such nodes, most of the presets', are not looked at.
     """
-    asked = time.time()
     store = _ReadOnce(placement.store_path)
+    seen = frozenset(_place(folder) for folder in store.folders())
     datasets = _datasets_in(store)
     outside: dict[str, str] = {}
     code = Sources()
@@ -105,7 +107,7 @@ def needed_by(studies: Iterable[StudyConfig], placement: Placement) -> Needed:
             artifacts.add(place)
             if state.status != "fresh":
                 unfinished.add(place)
-    return Needed(frozenset(artifacts), frozenset(unfinished), asked)
+    return Needed(frozenset(artifacts), frozenset(unfinished), seen)
 
 
 class _ReadOnce(Store):
@@ -141,26 +143,32 @@ def _datasets_in(store: Store) -> set[str] | None:
 
 def garbage(store: Store, needed: Needed, *, now: float | None = None) -> Iterator[Piece]:
     """Artifacts that nothing needs, and what crashes left: half-written folders, work that nobody wants, locks."""
-    clock = time.time() if now is None else now
+    clock = _now(store) if now is None else now
     for folder in store.folders():
-        manifest = read_manifest(folder)
-        made_since = manifest is not None and manifest.created >= needed.asked
-        if (folder.parent.name, folder.name) not in needed.artifacts and not made_since:
+        place = _place(folder)
+        if place not in needed.artifacts and (needed.seen is None or place in needed.seen):
+            manifest = read_manifest(folder)
             name = manifest.name if manifest else f"{folder.parent.name}/{folder.name[:16]}"
             reason = "no study needs it" if manifest else "has no manifest"
             yield Piece(folder, name, reason, folder_bytes(folder))
     for folder in _folders(store.root / ".tmp"):
-        if _TEMPORARY.search(folder.name) and not _has_writer(folder, clock):
+        if is_temporary(folder.name) and not _has_writer(folder, clock):
             yield Piece(folder, f".tmp/{folder.name}", "its writer is gone", folder_bytes(folder))
     for folder in _folders(store.root / ".work"):
         stage, _, key = folder.name.rpartition("-")
         if not _WORK.fullmatch(folder.name):
             continue
-        if (stage, key) not in needed.unfinished and _age(folder, clock) > QUIET_SECONDS:
+        if (stage, key) in needed.unfinished or _in_use(folder):
+            continue
+        if _age(folder, clock) > QUIET_SECONDS:
             yield Piece(folder, f".work/{folder.name[:40]}", "no study waits for it", folder_bytes(folder))
     for file in sorted((store.root / ".work").glob("*.lock")):
         if _WORK.fullmatch(file.stem) and _given_up(file, clock):
             yield Piece(file, f".work/{file.name[:40]}….lock", "nobody holds it", 0)
+    for file in sorted((store.root / ".work").glob(f"*.lock{MARKER}")):
+        work = file.with_name(file.name.removesuffix(f".lock{MARKER}"))
+        if _WORK.fullmatch(work.name) and min(_age(file, clock), _age(work, clock)) > GIVEN_UP_SECONDS:
+            yield Piece(file, f".work/{file.name[:40]}….lock{MARKER}", "its holder is gone", 0)
     yield from _unused_records(store, clock)
 
 
@@ -224,16 +232,22 @@ def _folders(folder: Path) -> list[Path]:
 
 def _has_writer(folder: Path, now: float) -> bool:
     """Whether the process that a temporary folder is named after may still be writing to it."""
-    named = _TEMPORARY.search(folder.name)
-    if named is None or named["host"] != hostname():
-        return _age(folder, now) < GIVEN_UP_SECONDS
-    try:
-        os.kill(int(named["pid"]), 0)
-    except ProcessLookupError:
+    known = has_writer(folder.name)
+    return _age(folder, now) < GIVEN_UP_SECONDS if known is None else known
+
+
+def _in_use(work: Path) -> bool:
+    """Whether a job holds the lock of a work folder, however long ago it last wrote there."""
+    lock = Path(f"{work}.lock")
+    if lock.with_name(f"{lock.name}{MARKER}").exists():
+        return True
+    if not lock.exists():
         return False
-    except PermissionError:
-        pass  # another user's process
-    return True
+    try:
+        with lock_on(lock).acquire(blocking=False):
+            return False
+    except (Timeout, OSError):
+        return True
 
 
 def _given_up(lock: Path, now: float) -> bool:
@@ -241,7 +255,7 @@ def _given_up(lock: Path, now: float) -> bool:
     try:
         if now - lock.stat().st_mtime < QUIET_SECONDS:
             return False
-        with FileLock(lock, blocking=False):
+        with lock_on(lock).acquire(blocking=False):
             return True
     except (Timeout, OSError):
         return False
@@ -249,8 +263,21 @@ def _given_up(lock: Path, now: float) -> bool:
 
 def _remove_lock(lock: Path) -> None:
     """Remove a lock file while holding it, so that nobody else believes to hold it."""
-    with suppress(Timeout, OSError), FileLock(lock, blocking=False):
+    with suppress(Timeout, OSError), lock_on(lock).acquire(blocking=False):
         lock.unlink(missing_ok=True)
+
+
+def _place(folder: Path) -> Place:
+    return folder.parent.name, folder.name
+
+
+def _now(store: Store) -> float:
+    """The time by the clock that the store's files are dated by, which on a network may be another machine's."""
+    try:
+        with tempfile.TemporaryFile(dir=store.root) as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:  # there is no store, or it cannot be written to
+        return time.time()
 
 
 def _age(folder: Path, now: float) -> float:

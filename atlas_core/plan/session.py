@@ -18,6 +18,7 @@ from atlas_core.plan.workers import JobFailure
 from atlas_core.results.current import mark_current
 from atlas_core.store import Store
 from atlas_core.understanding.announce import Announcing
+from atlas_core.writers import remove_left_behind
 
 
 @dataclass
@@ -56,8 +57,17 @@ class StudySession:
         """
         self._watch.refuse()
         self.resolver.store.make()
-        record_study(self.resolver.store, self.study)
+        remove_left_behind(self.resolver.store.root)
+        self._record()
         self.observer.begin(self)
+
+    def _record(self) -> None:
+        try:
+            record_study(self.resolver.store, self.study)
+        except AtlasError:
+            # Where nothing has to be made, a store that cannot be written to serves as well.
+            if any(state.status != "fresh" for state in self.resolver.states().values()):
+                raise
 
     def notes(self) -> list[str]:
         """What the study's user should know before it runs, a line each."""

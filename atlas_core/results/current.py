@@ -5,7 +5,10 @@ A record in the store says so, `<store>/.results/<study>@<protocol>.json` with t
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,8 @@ from atlas_core.store import Store
 
 if TYPE_CHECKING:
     import duckdb
+
+log = logging.getLogger(__name__)
 
 
 class ResultRecord(Record):
@@ -34,7 +39,8 @@ def current_aggregates(store: Store) -> list[Manifest]:
     """The aggregate of each study that it finished with last, the study that finished last first.
 
     Studies of one name and different protocols are different studies. Where the record of a study is missing, or
-    the aggregate that it names, the aggregate that was made last stands for it.
+    the aggregate that it names, its only aggregate stands for it. Of several the one that was made last by the clock
+    does, which is said, because clocks may be wrong.
 
     Raises:
         AtlasError: A record is damaged.
@@ -42,17 +48,32 @@ def current_aggregates(store: Store) -> list[Manifest]:
     stored = sorted(store.manifests("aggregate"), key=lambda manifest: manifest.created)
     current = {_study_and_protocol(manifest): manifest for manifest in stored}
     by_key = {manifest.key: manifest for manifest in stored}
+    several = {study for study, count in Counter(map(_study_and_protocol, stored)).items() if count > 1}
     numbers = {}
     for record in _RECORDS.latest_first(store):
         study = (record.study, record.protocol)
         numbers[study] = record.number
         if record.aggregate in by_key:
             current[study] = by_key[record.aggregate]
+            several.discard(study)
+    if several:
+        _say_guessed(store.root, tuple(sorted({study for study, _ in several})))
 
     def finished(manifest: Manifest) -> tuple[int, float]:
         return numbers.get(_study_and_protocol(manifest), 0), manifest.created
 
     return sorted(current.values(), key=finished, reverse=True)
+
+
+@lru_cache(maxsize=16)
+def _say_guessed(store: Path, studies: tuple[str, ...]) -> None:
+    """Say that results were chosen by the clock; once in a process."""
+    log.warning(
+        "no record in %s says which results of %s are current; those made last by the clock are taken "
+        "(`atlas run` of the study settles it)",
+        store / _RECORDS.folder,
+        ", ".join(studies),
+    )
 
 
 def mark_current(store: Store, key: str) -> None:
@@ -61,13 +82,18 @@ def mark_current(store: Store, key: str) -> None:
     To be called when a study ends, also where its aggregate was cached: one of other settings may be younger.
 
     Raises:
-        AtlasError: The store cannot be written to.
+        AtlasError: The store cannot be written to, and another aggregate is the current one.
     """
     manifest = read_manifest(store.path("aggregate", key))
     if manifest is not None:
         study, protocol = _study_and_protocol(manifest)
         record = ResultRecord(study=study, protocol=protocol, aggregate=key)
-        _RECORDS.write(store, f"{study}@{protocol}", record)
+        try:
+            _RECORDS.write(store, f"{study}@{protocol}", record)
+        except AtlasError:
+            marked = _RECORDS.named(store, f"{study}@{protocol}")
+            if marked is None or marked.aggregate != key:
+                raise
 
 
 def study_names(store: Store) -> list[str]:

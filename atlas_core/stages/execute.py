@@ -7,8 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
+from atlas_core.locks import held
 from atlas_core.manifest import NOTHING_SPENT, ArtifactRef, Manifest, Spent
 from atlas_core.placement import Placement
 from atlas_core.stages.account import Account
@@ -47,8 +46,8 @@ def execute(job: Job, placement: Placement) -> JobResult:
     store.make()
     with writing(store.root):
         lock.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(lock).acquire()
-    with held:
+        only_here = held(lock)
+    with only_here:
         try:
             found = _usable(store, stage, job)
             if found is not None:

@@ -11,16 +11,15 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from filelock import FileLock
 
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.backbone.load import load_backbone
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import sha256_of
+from atlas_core.locks import held
 from atlas_core.methods.coop import CoOp
 from atlas_core.placement import Placement
 from atlas_core.stages.execute import SPENT_FILE, work_folder
@@ -64,9 +63,9 @@ def train_together(jobs: Sequence[Job], placement: Placement) -> None:
     """
     store = Store(placement.store_path)
     ordered = sorted(jobs, key=lambda job: job.key)
-    with ExitStack() as held:
+    with ExitStack() as locks:
         for job in ordered:  # in the order of keys, so that two studies never wait for each other
-            held.enter_context(_lock(store, job))
+            locks.enter_context(_lock(store, job))
         missing = [job for job in ordered if store.lookup(job.stage, job.key) is None]
         seats = [seat for job in missing if (seat := _prepared(store, job, placement))]
         for together in _stacks(seats, placement):
@@ -75,11 +74,11 @@ def train_together(jobs: Sequence[Job], placement: Placement) -> None:
                 _train(together)
 
 
-def _lock(store: Store, job: Job) -> FileLock:
+def _lock(store: Store, job: Job) -> AbstractContextManager[object]:
     path = Path(f"{work_folder(store, job)}.lock")
     with writing(store.root):
         path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path)
+        return held(path)
 
 
 def _prepared(store: Store, job: Job, placement: Placement) -> _Seat | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from atlas_core.backbone.conventions import conventions
 from atlas_core.backbone.source import backbone_label, model_config, weights_file
 from atlas_core.backbone.weights import is_read_by_open_clip
 from atlas_core.errors import AtlasError
+from atlas_core.features.atomic import share_like_folder
 from atlas_core.methods.base import PromptMethod
 from atlas_core.stages.run_id import run_id
 from atlas_core.stages.trained_method import PROMPTS_FILE
@@ -61,14 +62,15 @@ def export_run(
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+        temporary.mkdir()
     except OSError as error:
         raise AtlasError(
             f"{folder} cannot be written: {error.strerror}", fix="choose another folder"
         ) from error
     try:
-        temporary.chmod(0o755)
         _write(run, method, clip, backbone, temporary, metrics)
+        share_like_folder(temporary)
         names = sorted(path.name for path in temporary.iterdir())
         os.replace(temporary, folder)
     finally:

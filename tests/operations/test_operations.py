@@ -11,7 +11,8 @@ from atlas_core.cli import app
 from atlas_core.config import StudyConfig
 from atlas_core.operations.garbage import garbage, needed_by, remove
 from atlas_core.operations.verify import check_artifacts
-from atlas_core.store import Store, hostname
+from atlas_core.store import Store
+from atlas_core.writers import host_of_processes
 from tests.tiny_study import TinyWorld, make_world
 
 
@@ -81,10 +82,10 @@ def test_what_hangs_on_a_dataset_that_is_not_mounted_now_is_kept(world: TinyWorl
 
 def test_leftovers_of_dead_writers_are_garbage_and_those_of_living_ones_are_not(world: TinyWorld) -> None:
     leftovers = store_of(world).root / ".tmp"
-    (leftovers / f"tune-0123~{hostname()}~{os.getpid()}~abc").mkdir(parents=True)
-    (leftovers / f"tune-4567~{hostname()}~999999999~abc").mkdir()
+    (leftovers / f"tune-0123~{host_of_processes()}~{os.getpid()}~abc").mkdir(parents=True)
+    (leftovers / f"tune-4567~{host_of_processes()}~999999999~abc").mkdir()
     (leftovers / "tune-89ab~another-host~1~abc").mkdir()
-    assert collected(world, world.study()) == {f".tmp/tune-4567~{hostname()}~999999999~abc"}
+    assert collected(world, world.study()) == {f".tmp/tune-4567~{host_of_processes()}~999999999~abc"}
 
 
 def test_a_checkpoint_is_kept_while_a_study_waits_for_it(world: TinyWorld) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from atlas_core.errors import AtlasError
+from atlas_core.features.atomic import replacing
 from atlas_core.results.comparisons import compare, load_pairs
 from atlas_core.results.figure_style import inline_svg
 from atlas_core.results.figures import FIGURES, available_figures, build_figure
@@ -193,12 +192,8 @@ def _figure(id: str, svg: str, caption: str) -> dict[str, Any]:
 
 def _write(path: Path, html: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(html)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with replacing(path) as file:
+            file.write_text(html, encoding="utf-8")
     except OSError as error:
         raise AtlasError(
             f"cannot write the report {path}: {error.strerror}",

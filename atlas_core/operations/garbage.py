@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
 import time
@@ -18,6 +17,7 @@ from atlas_core.code.closure import Sources
 from atlas_core.code.records import FOLDER as CODE_FOLDER
 from atlas_core.config import StudyConfig
 from atlas_core.hashing import artifact_key
+from atlas_core.left_behind import age, folders_in, left_behind
 from atlas_core.manifest import Manifest, read_manifest
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
@@ -25,16 +25,13 @@ from atlas_core.plan.records import recorded_studies
 from atlas_core.plan.resolve import Resolver
 from atlas_core.presets import load_studies, preset_names
 from atlas_core.results.current import current_aggregates
-from atlas_core.store import TRASH, Store, hostname, known_stages
+from atlas_core.store import TRASH, Store, known_stages
 
 Place = tuple[str, str]  # stage, key
 
 # How this program names what it leaves in a store's own folders; what is named otherwise is somebody else's.
-_TEMPORARY = re.compile(r"~(?P<host>[^~]+)~(?P<pid>\d+)~")
 _WORK = re.compile(r"[a-z][a-z0-9_]*-[0-9a-f]{64}")
 
-# A folder of another host, or without a writer's name, counts as given up after so long without a change.
-GIVEN_UP_SECONDS = 24 * 3600.0
 # A job writes its checkpoint or a shard far more often than this.
 QUIET_SECONDS = 3600.0
 
@@ -132,7 +129,7 @@ def _datasets_in(store: Store) -> set[str] | None:
 
     A family is "<stage>/<dataset>/…", with the dataset that is tested on after " on ".
     """
-    if any(folder.name.startswith("fetch-") for folder in _folders(store.root / ".work")):
+    if any(folder.name.startswith("fetch-") for folder in folders_in(store.root / ".work")):
         return None  # what it brings was not made yet, so no artifact names it
     families = {manifest.family for manifest in store.manifests()}
     places = {place for family in families for place in family.partition("/")[2].split(" on ")}
@@ -149,14 +146,13 @@ def garbage(store: Store, needed: Needed, *, now: float | None = None) -> Iterat
             name = manifest.name if manifest else f"{folder.parent.name}/{folder.name[:16]}"
             reason = "no study needs it" if manifest else "has no manifest"
             yield Piece(folder, name, reason, folder_bytes(folder))
-    for folder in _folders(store.root / ".tmp"):
-        if _TEMPORARY.search(folder.name) and not _has_writer(folder, clock):
-            yield Piece(folder, f".tmp/{folder.name}", "its writer is gone", folder_bytes(folder))
-    for folder in _folders(store.root / ".work"):
+    for folder in left_behind(store, clock):
+        yield Piece(folder, f".tmp/{folder.name}", "its writer is gone", folder_bytes(folder))
+    for folder in folders_in(store.root / ".work"):
         stage, _, key = folder.name.rpartition("-")
         if not _WORK.fullmatch(folder.name):
             continue
-        if (stage, key) not in needed.unfinished and _age(folder, clock) > QUIET_SECONDS:
+        if (stage, key) not in needed.unfinished and age(folder, clock) > QUIET_SECONDS:
             yield Piece(folder, f".work/{folder.name[:40]}", "no study waits for it", folder_bytes(folder))
     for file in sorted((store.root / ".work").glob("*.lock")):
         if _WORK.fullmatch(file.stem) and _given_up(file, clock):
@@ -168,7 +164,7 @@ def _unused_records(store: Store, now: float) -> Iterator[Piece]:
     """What was recorded of code that made none of the artifacts that are there; a study records before it makes."""
     used = {manifest.key_parts.get("code") for manifest in store.manifests()}
     for file in sorted((store.root / CODE_FOLDER).glob("*.json")):
-        if file.stem not in used and _age(file, now) > QUIET_SECONDS:
+        if file.stem not in used and age(file, now) > QUIET_SECONDS:
             yield Piece(
                 file, f"{CODE_FOLDER}/{file.stem[:16]}", "no artifact was made by it", file.stat().st_size
             )
@@ -190,8 +186,8 @@ def remove(store: Store, pieces: Sequence[Piece]) -> None:
 def trash(store: Store) -> Iterator[Piece]:
     """What lies in the store's trash."""
     for stage in known_stages():
-        for folder in _folders(store.root / TRASH / stage):
-            for artifact in _folders(folder):
+        for folder in folders_in(store.root / TRASH / stage):
+            for artifact in folders_in(folder):
                 manifest = read_manifest(artifact)
                 name = manifest.name if manifest else f"{stage}/{artifact.name[:16]}"
                 yield Piece(folder, name, "in the trash", folder_bytes(folder))
@@ -200,8 +196,8 @@ def trash(store: Store) -> Iterator[Piece]:
 def empty_trash(store: Store) -> None:
     """Delete for good what lies in the trash; files that somebody put into an artifact's folder are kept."""
     for stage in known_stages():
-        for folder in _folders(store.root / TRASH / stage):
-            for artifact in _folders(folder):
+        for folder in folders_in(store.root / TRASH / stage):
+            for artifact in folders_in(folder):
                 store.delete_folder(artifact)
             with suppress(OSError):  # something else lies in there
                 folder.rmdir()
@@ -216,24 +212,6 @@ def folder_bytes(folder: Path) -> int:
         except FileNotFoundError:
             continue
     return total
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
-
-
-def _has_writer(folder: Path, now: float) -> bool:
-    """Whether the process that a temporary folder is named after may still be writing to it."""
-    named = _TEMPORARY.search(folder.name)
-    if named is None or named["host"] != hostname():
-        return _age(folder, now) < GIVEN_UP_SECONDS
-    try:
-        os.kill(int(named["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # another user's process
-    return True
 
 
 def _given_up(lock: Path, now: float) -> bool:
@@ -251,14 +229,3 @@ def _remove_lock(lock: Path) -> None:
     """Remove a lock file while holding it, so that nobody else believes to hold it."""
     with suppress(Timeout, OSError), FileLock(lock, blocking=False):
         lock.unlink(missing_ok=True)
-
-
-def _age(folder: Path, now: float) -> float:
-    """Seconds since anything in the folder changed; a folder that vanishes meanwhile changed just now."""
-    newest = folder.stat().st_mtime if folder.exists() else now
-    for path in folder.rglob("*"):
-        try:
-            newest = max(newest, path.lstat().st_mtime)
-        except FileNotFoundError:
-            continue
-    return now - newest

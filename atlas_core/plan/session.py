@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from atlas_core.config import StudyConfig
 from atlas_core.errors import AtlasError
+from atlas_core.left_behind import remove_left_behind
 from atlas_core.placement import Placement
 from atlas_core.plan.build import Graph, build_graph
 from atlas_core.plan.conflicts import ConflictWatch
@@ -56,6 +57,7 @@ class StudySession:
         """
         self._watch.refuse()
         self.resolver.store.make()
+        remove_left_behind(self.resolver.store)
         record_study(self.resolver.store, self.study)
         self.observer.begin(self)
 

@@ -18,6 +18,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = "stopped; everything that was finished is kept. Run the same command again to go on."
 
 
+_stopping = Event()
+
+
+def stopping() -> bool:
+    """Whether a signal has come and this process is on its way to its end: what fails now fails because of it."""
+    return _stopping.is_set()
+
+
 class Interruptions:
     """In the block, a signal unwinds the main thread as `KeyboardInterrupt`, and the process ends with it.
 
@@ -54,6 +62,7 @@ class Interruptions:
         if self._received is not None:
             self._end()
         self._received = number
+        _stopping.set()
         # What is thrown away while the main thread unwinds is nobody's concern.
         sys.unraisablehook = lambda _: None
         Thread(target=self._end_later, daemon=True).start()

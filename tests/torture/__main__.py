@@ -1,4 +1,4 @@
-"""`python -m tests.torture inputs|faults --seed S --seconds N`: draw new cases, print the counts, exit with 1 on a fault."""
+"""`python -m tests.torture KIND --seed S --seconds N`: draw new cases, print the counts, exit with 1 on a fault."""
 
 from __future__ import annotations
 

@@ -122,9 +122,12 @@ def signals_kept_away() -> Iterator[None]:
 
     The mask of blocked signals is this thread's, and a new process inherits it.
     """
-    resource_tracker.ensure_running()  # starting it unblocks them again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    kept_away = {signal.SIGINT, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, kept_away)
     try:
+        # It knows the semaphores and has to outlive a hang-up too; starting it unblocks Ctrl-C again.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, kept_away)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

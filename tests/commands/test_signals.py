@@ -123,6 +123,26 @@ def test_what_a_library_makes_of_ctrl_c_in_a_job_does_not_matter(tmp_path: Path,
     assert "cannot be read" not in done.stdout + done.stderr
 
 
+def test_a_signal_after_all_is_done_changes_nothing(tmp_path: Path) -> None:
+    script = (
+        "import os, signal\nfrom atlas_core.interruption import Interruptions\n"
+        "class Last:\n"
+        "    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):\n        kill(pid, number)\n"
+        "with Interruptions():\n    import sys\n    sys.last = Last()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_signal_while_pools_and_clusters_close_is_one_line(tmp_path: Path) -> None:
+    script = (
+        "import os, signal\nfrom atlas_core.interruption import Interruptions\n"
+        "with Interruptions():\n    import atexit\n    atexit.register(os.kill, os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (143, STOPPED)
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m atlas_core.start presets | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)

@@ -162,6 +162,8 @@ class Disturbed:
                 self._check_restart(root, placement)
             except FaultError as error:
                 raise FaultError(f"{damage}: {error}") from error
+        if any(root.glob("aggregate/*/manifest.json")):
+            shutil.rmtree(root)  # finished, so that a run would have next to nothing to do
         before = finished(store)
         what = self._signal(root, placement, chance)
         try:
@@ -177,7 +179,7 @@ class Disturbed:
         target = chance.choice(("command", "group", "worker"))
         if placement in ("in-process", "stacked") and target == "worker":
             target = "command"
-        after, artifacts = chance.uniform(0.0, STARTING_SECONDS if early else 0.3), chance.randint(1, 12)
+        after, artifacts = chance.uniform(0.0, STARTING_SECONDS if early else 0.3), chance.randint(1, 8)
         pick = chance.random()
         process = start_command(
             self.world.home,

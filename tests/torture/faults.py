@@ -39,9 +39,9 @@ PLACEMENTS: dict[str, tuple[tuple[str, ...], int]] = {
 }
 FAULTS_ON_A_STORE = 6
 # Between two runs a store is damaged so often.
-DAMAGED = 0.5
+DAMAGED = 0.6
 # A moment "while it starts" is drawn up to here; Python and torch take most of it.
-STARTING_SECONDS = 6.0
+STARTING_SECONDS = 4.0
 # Not what is wanted (2 and 3 seconds, whatever is printed as the longest), but what no load of a machine explains.
 HUNG_SECONDS = 120.0
 OUTLIVED_SECONDS = 60.0
@@ -179,7 +179,7 @@ class Disturbed:
         target = chance.choice(("command", "group", "worker"))
         if placement in ("in-process", "stacked") and target == "worker":
             target = "command"
-        after, artifacts = chance.uniform(0.0, STARTING_SECONDS if early else 0.3), chance.randint(1, 8)
+        after, artifacts = chance.uniform(0.0, STARTING_SECONDS if early else 0.1), chance.randint(1, 6)
         pick = chance.random()
         process = start_command(
             self.world.home,

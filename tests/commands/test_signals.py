@@ -16,7 +16,8 @@ from atlas_core.interruption import STOPPED
 from tests.tiny_study import TinyWorld, make_world
 from tests.torture.running import session_of, start_command, wait_until_ours
 
-SEEDS = list(range(1, 5))
+# So many that no machine is done before the signal comes.
+SEEDS = list(range(1, 13))
 
 
 def start(world: TinyWorld, *options: str) -> "subprocess.Popen[str]":

@@ -38,12 +38,13 @@ def _inputs(arguments: argparse.Namespace) -> int:
 
 
 def _faults(arguments: argparse.Namespace) -> int:
-    from tests.torture.faults import PLACEMENTS, summary, torture
+    from tests.torture.fault_tally import summary
+    from tests.torture.faults import PLACEMENTS, torture
 
     if unknown := set(arguments.names) - set(PLACEMENTS):
         sys.exit(f"no placements: {', '.join(sorted(unknown))}; there are {', '.join(PLACEMENTS)}")
     tally = torture(arguments.seed, arguments.seconds, arguments.kept, arguments.names)
-    print(summary(tally))
+    print(summary(tally, list(PLACEMENTS)))
     if tally.harmful:
         print(f"what was left of the studies that were harmed is in {arguments.kept}")
     return int(bool(tally.harmful))

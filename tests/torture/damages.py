@@ -12,8 +12,9 @@ from atlas_core.store import Store
 
 
 def damage_store(store: Store, chance: random.Random) -> str | None:
-    """Damage one to three artifacts; the kind of damage, or None where there is no artifact yet."""
-    folders = sorted(store.folders())
+    """Damage one to three artifacts; the kind of damage, or None where there is no whole artifact."""
+    whole = [each for each in store.manifests() if store.lookup(each.stage, each.key) is not None]
+    folders = sorted(store.path(each.stage, each.key) for each in whole)
     if not folders:
         return None
     kind = chance.choice(sorted(DAMAGES))

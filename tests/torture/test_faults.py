@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.faults import PLACEMENTS, Disturbed, FaultTally, same, summary
+from tests.torture.fault_tally import FaultTally, summary
+from tests.torture.faults import PLACEMENTS, Disturbed, same
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def test_a_disturbed_study_ends_in_the_tables_of_an_undisturbed_one(
     disturbed: Disturbed, placement: str
 ) -> None:
     disturbed.store(5, 0, [placement], times=2)
-    assert not disturbed.tally.harmful, summary(disturbed.tally)
+    assert not disturbed.tally.harmful, summary(disturbed.tally, [placement])
 
 
 def test_faults_are_counted_by_kind_and_place() -> None:
@@ -30,7 +31,7 @@ def test_faults_are_counted_by_kind_and_place() -> None:
         once.tried["workers", "SIGINT to the group"] += 1
         once.harmful["workers, SIGINT to the group: hung"] += part
         tally.add(once)
-    said = summary(tally).splitlines()
+    said = summary(tally, list(PLACEMENTS)).splitlines()
     assert said[1].split() == ["SIGINT", "to", "the", "group", "0", "2", "0", "0", "2"]
     assert said[2].split() == ["together", "0", "2", "0", "0", "2"]
     assert "2 commands had ended" in said[3]

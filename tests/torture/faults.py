@@ -88,6 +88,7 @@ class Disturbed:
         from tests.faults.world import small
         from tests.tiny_study import make_world
 
+        _heed_signals()
         self.scratch, self.kept = scratch, kept
         self.tally = FaultTally()
         self.world = make_world(scratch / "home")
@@ -260,6 +261,13 @@ class Disturbed:
         (place / "fault.txt").write_text(f"{told}\n{trace}", encoding="utf-8", errors="backslashreplace")
         if root.exists():
             shutil.copytree(root, place / "store", symlinks=True)
+
+
+def _heed_signals() -> None:
+    """Ignore none: a command that is started by a shell in the background would ignore Ctrl-C, as it should."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
 
 
 def _check_end(number: signal.Signals | None, status: int, out: str, err: str, what: str) -> None:

@@ -54,7 +54,7 @@ def workers_of(leader: int) -> list[psutil.Process]:
     found = []
     for process in session_of(leader):
         try:
-            if "resource_tracker" not in " ".join(process.cmdline()):
+            if "resource_tracker import" not in " ".join(process.cmdline()):
                 found.append(process)
         except psutil.NoSuchProcess:
             continue

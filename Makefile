@@ -22,9 +22,11 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --slow
 
-# New cases from a seed, for at most so many seconds: make torture SECONDS=60 SEED=7
+# New cases from a seed, for so many seconds: make torture SECONDS=60 SEED=7 (a quarter of them for the inputs)
+torture: SECONDS ?= 1200
 torture: $(INSTALLED)
-	$(BIN)/python -W ignore -m tests.torture inputs --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -W ignore -m tests.torture inputs --seconds $$(($(SECONDS) / 4)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -W ignore -m tests.torture faults --seconds $$(($(SECONDS) * 3 / 4 - 30)) $(if $(SEED),--seed $(SEED))
 
 check: $(INSTALLED)
 	$(BIN)/ruff check atlas_core tasks flows tests data .ci

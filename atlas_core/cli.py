@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from atlas_core.errors import AtlasError
+from atlas_core.interruption import stopping
 from atlas_core.shown import shown
 
 # Command → "module:function", or "module:app" for a group of commands; in the order of the help.
@@ -89,6 +90,8 @@ def main() -> None:
     try:
         app()
     except AtlasError as error:
+        if stopping():
+            raise KeyboardInterrupt from error
         text = Text.assemble(("error", "bold red"), " ", shown(str(error), keep="\n"))
         Console(stderr=True, highlight=False).print(text, soft_wrap=True)
         sys.exit(1)

@@ -5,6 +5,7 @@ Artifacts are written whole or not at all, so a command may end at any moment an
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -16,6 +17,14 @@ from types import FrameType, TracebackType
 GRACE_SECONDS = 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = "stopped; everything that was finished is kept. Run the same command again to go on."
+
+
+_stopping = Event()
+
+
+def stopping() -> bool:
+    """Whether a signal has come and this process is on its way to its end: what fails now fails because of it."""
+    return _stopping.is_set()
 
 
 class Interruptions:
@@ -33,6 +42,8 @@ class Interruptions:
         # For the helper that multiprocessing starts: it clears semaphores away after a process that ended at once, and
         # need not warn of it.
         sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+        # Registered before all others, so that it is the last to be called.
+        atexit.register(self._too_late)
         for number in _SIGNALS:
             # One that is ignored stays so: `nohup atlas run …` survives its terminal.
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -50,10 +61,18 @@ class Interruptions:
             # Whoever read the output has gone (`atlas table … | head -1`).
             _leave(128 + signal.SIGPIPE)
 
+    def _too_late(self) -> None:
+        """From here on Python takes down its modules, with no handlers: what was asked for is done or was told of."""
+        if self._received is not None:
+            self._end()
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._received is not None:
             self._end()
         self._received = number
+        _stopping.set()
         # What is thrown away while the main thread unwinds is nobody's concern.
         sys.unraisablehook = lambda _: None
         Thread(target=self._end_later, daemon=True).start()

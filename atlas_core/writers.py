@@ -47,8 +47,16 @@ def runs(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        pass  # another user's process
-    return True
+        return True  # another user's process
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended and only waits for its parent to notice; in a container none may ever do so."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:  # gone meanwhile, or a system without /proc
+        return False
 
 
 def is_temporary(name: str) -> bool:

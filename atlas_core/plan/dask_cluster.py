@@ -169,6 +169,8 @@ def _start_local(workers: int) -> Client:
             processes=True,
             host="127.0.0.1",
             dashboard_address=None,
+            # Without a dashboard too it listens for HTTP: here on any free port, so that two studies do not meet.
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             memory_limit=0,  # as in a pool of processes: no worker is killed for using much
         )
         return Client(cluster)

@@ -20,6 +20,7 @@ from multiprocessing.util import Finalize
 from threading import Lock, Thread
 
 from atlas_core.errors import AtlasError
+from atlas_core.interruption import stopping
 from atlas_core.placement import Placement
 from atlas_core.plan.devices import see_one_gpu
 from atlas_core.stages.account import Account, LogLine, accounting
@@ -103,9 +104,11 @@ def _attempt(job: Job, placement: Placement, earlier: Sequence[LogLine] = ()) ->
 def _outcome(job: Job, placement: Placement) -> Outcome:
     try:
         return execute(job, placement)
-    except AtlasError as error:
-        return JobFailure(job.name, str(error), traceback.format_exc())
     except Exception as error:
+        if stopping():  # a library made another error of Ctrl-C
+            raise KeyboardInterrupt from error
+        if isinstance(error, AtlasError):
+            return JobFailure(job.name, str(error), traceback.format_exc())
         return JobFailure(job.name, f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
@@ -119,9 +122,12 @@ def signals_kept_away() -> Iterator[None]:
 
     The mask of blocked signals is this thread's, and a new process inherits it.
     """
-    resource_tracker.ensure_running()  # starting it unblocks them again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    kept_away = {signal.SIGINT, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, kept_away)
     try:
+        # It knows the semaphores and has to outlive a hang-up too; starting it unblocks Ctrl-C again.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, kept_away)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -14,30 +14,16 @@ import yaml
 
 from atlas_core.interruption import STOPPED
 from tests.tiny_study import TinyWorld, make_world
+from tests.torture.running import session_of, start_command, wait_until_ours
 
-SEEDS = list(range(1, 5))
+# So many that no machine is done before the signal comes.
+SEEDS = list(range(1, 13))
 
 
 def start(world: TinyWorld, *options: str) -> "subprocess.Popen[str]":
     study = world.home / "tiny.yaml"
     study.write_text(yaml.safe_dump(world.raw_study(seeds=SEEDS)))
-    command = [sys.executable, "-m", "atlas_core.start", "run", str(study), "--quiet", *options]
-    environment = {**os.environ, "ATLAS_HOME": str(world.home), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+    return start_command(world.home, "run", str(study), "--quiet", *options)
 
 
 def check_ended(process: "subprocess.Popen[str]", children: list[psutil.Process], status: int) -> None:
@@ -60,7 +46,7 @@ def test_ctrl_c_at_any_moment_is_one_line(tmp_path: Path, after: float) -> None:
     process = start(make_world(tmp_path / "home"), "--workers", "2")
     wait_until_ours(process)
     time.sleep(after)
-    children = family(process)
+    children = session_of(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
     check_ended(process, children, 130)
 
@@ -72,7 +58,7 @@ def test_other_signals_have_the_status_that_shells_expect(
     process = start(make_world(tmp_path / "home"), "--workers", "1")
     wait_until_ours(process)
     time.sleep(4)
-    children = family(process)
+    children = session_of(process.pid)
     process.send_signal(number)
     check_ended(process, children, status)
 
@@ -81,7 +67,7 @@ def test_ctrl_c_ends_a_local_cluster_without_a_word_of_its_own(tmp_path: Path) -
     process = start(make_world(tmp_path / "home"), "--workers", "2", "--dask", "local")
     wait_until_ours(process)
     time.sleep(6)
-    children = family(process)
+    children = session_of(process.pid)
     os.killpg(process.pid, signal.SIGINT)
     check_ended(process, children, 130)
 
@@ -117,6 +103,47 @@ def test_what_a_half_imported_module_makes_of_ctrl_c_does_not_matter(tmp_path: P
     assert (done.returncode, done.stderr.strip()) == (130, STOPPED)
 
 
+@pytest.mark.parametrize("quiet", [True, False])
+def test_what_a_library_makes_of_ctrl_c_in_a_job_does_not_matter(tmp_path: Path, quiet: bool) -> None:
+    world = make_world(tmp_path / "home")
+    study = world.home / "tiny.yaml"
+    study.write_text(yaml.safe_dump(world.raw_study()))
+    script = (
+        "import os, signal, sys\nfrom atlas_core.interruption import Interruptions\n"
+        "from atlas_core.errors import AtlasError\nfrom atlas_core.plan import workers\n"
+        "def execute(job, placement):\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt as error:\n        raise AtlasError('cannot be read') from error\n"
+        "workers.execute = execute\nfrom atlas_core.cli import main\n"
+        "with Interruptions():\n    main()\n"
+    )
+    command = [sys.executable, "-c", script, "run", str(study), "--workers", "0", *["--quiet"] * quiet]
+    environment = {**os.environ, "ATLAS_HOME": str(world.home), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (130, STOPPED)
+    assert "cannot be read" not in done.stdout + done.stderr
+
+
+def test_a_signal_after_all_is_done_changes_nothing(tmp_path: Path) -> None:
+    script = (
+        "import os, signal\nfrom atlas_core.interruption import Interruptions\n"
+        "class Last:\n"
+        "    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):\n        kill(pid, number)\n"
+        "with Interruptions():\n    import sys\n    sys.last = Last()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_signal_while_pools_and_clusters_close_is_one_line(tmp_path: Path) -> None:
+    script = (
+        "import os, signal\nfrom atlas_core.interruption import Interruptions\n"
+        "with Interruptions():\n    import atexit\n    atexit.register(os.kill, os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (143, STOPPED)
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m atlas_core.start presets | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
@@ -132,16 +159,3 @@ def test_an_ignored_hang_up_stays_ignored(tmp_path: Path) -> None:
     command = f"trap '' HUP; {sys.executable} -c \"{script}\""
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.stdout == "on\n"
-
-
-def wait_until_ours(process: "subprocess.Popen[str]") -> None:
-    """Until Python has started and signals are handled: the kernel says which ones are caught."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        caught = int(fields["SigCgt"], 16)
-        if caught >> (signal.SIGTERM - 1) & 1:
-            return
-        time.sleep(0.01)
-    raise AssertionError("the command did not start")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -216,7 +217,11 @@ def test_a_killed_fetch_leaves_no_half_dataset_and_is_continued(server: FileServ
     child.stdout.close()
     assert visible(tmp_path) == []
     ensure_fetched(spec, tmp_path)
-    assert server.asked("big.tar") == ["", f"bytes={held}-"]
+    first, second = server.asked("big.tar")
+    assert first == ""
+    # What the child had told of is on the disk; what it read after that may be, or may have died with it.
+    assert re.fullmatch(r"bytes=[1-9]\d*-", second)
+    assert int(second[6:-1]) <= held
     assert len(read_dataset(spec, tmp_path).items) == 100
 
 
@@ -269,8 +274,7 @@ def test_a_waiting_process_says_so(server: FileServer, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         with FileLock(f"{work}.lock"):
             waiting = pool.submit(ensure_fetched, spec, tmp_path, lambda p: told.append(p.step))
-            deadline = time.monotonic() + 10
-            while not told and time.monotonic() < deadline:
+            while not told and not waiting.done():
                 time.sleep(0.01)
         waiting.result()
     assert told[0] == "waiting for another process that fetches it"

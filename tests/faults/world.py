@@ -42,7 +42,11 @@ def run(world: TinyWorld) -> list[str]:
 
 def tables(world: TinyWorld) -> dict[str, Any]:
     """The current result tables, without what differs between two executions."""
-    store = Store(world.placement.store_path)
+    return tables_of(Store(world.placement.store_path))
+
+
+def tables_of(store: Store) -> dict[str, Any]:
+    """The same of any store."""
     newest = max(store.manifests("aggregate"), key=lambda manifest: manifest.created)
     folder = store.path("aggregate", newest.key)
     return {name: pq.read_table(folder / f"{name}.parquet").to_pylist() for name in TABLES}

@@ -68,3 +68,12 @@ def test_a_process_of_another_container_is_not_taken_for_gone(tmp_path: Path) ->
     if shown.returncode:
         pytest.skip(f"no container can be made here: {shown.stderr.strip()}")
     assert has_writer(f"tune{shown.stdout.strip()}x") is None
+
+
+def test_a_process_that_ended_unnoticed_writes_no_more() -> None:
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has noticed
+    try:
+        assert has_writer(f"tune-0123~{host_of_processes()}~{zombie.pid}~abcd") is False
+    finally:
+        zombie.wait()

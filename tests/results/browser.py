@@ -49,7 +49,7 @@ class Browser:
     def close(self):
         self.socket.close()
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(120)
         self.profile.cleanup()
 
     def call(self, method, **params):

@@ -1,4 +1,4 @@
-"""`python -m tests.torture inputs --seed S --seconds N`: draw new cases, print the counts, exit with 1 on a fault."""
+"""`python -m tests.torture KIND --seed S --seconds N`: draw new cases, print the counts, exit with 1 on a fault."""
 
 from __future__ import annotations
 
@@ -37,9 +37,23 @@ def _inputs(arguments: argparse.Namespace) -> int:
     return int(faults)
 
 
+def _faults(arguments: argparse.Namespace) -> int:
+    from tests.torture.fault_tally import summary
+    from tests.torture.faults import PLACEMENTS, torture
+
+    if unknown := set(arguments.names) - set(PLACEMENTS):
+        sys.exit(f"no placements: {', '.join(sorted(unknown))}; there are {', '.join(PLACEMENTS)}")
+    tally = torture(arguments.seed, arguments.seconds, arguments.kept, arguments.names)
+    print(summary(tally, list(PLACEMENTS)))
+    if tally.harmful:
+        print(f"what was left of the studies that were harmed is in {arguments.kept}")
+    return int(bool(tally.harmful))
+
+
 # Another kind of torture is another entry here.
 KINDS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
     "inputs": (_inputs, "damaged and odd files of every format that comes from outside"),
+    "faults": (_faults, "signals at running studies, damage to their stores (names: placements)"),
 }
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def read_extracted(folder: Path) -> Extracted:
         raise AtlasError(
             f"the index {path} is damaged: {problem}",
             expected="the index as it was written when the images were taken out of the Parquet files",
-            fix="delete its folder and fetch the dataset again (`atlas datasets fetch`)",
+            fix="delete it and fetch the dataset again (`atlas datasets fetch`)",
         ) from error
     return index
 

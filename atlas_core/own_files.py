@@ -23,6 +23,7 @@ from atlas_core.errors import AtlasError
 from atlas_core.hashing import file_sha256
 
 LIST = ".atlas-files.json"
+ANOTHER_OUTPUT = "move it away, or choose another place with --output"
 
 
 class _List(BaseModel):

@@ -1,5 +1,6 @@
 """What this program did not make it never deletes, wherever somebody put it."""
 
+import json
 import random
 import shlex
 from pathlib import Path
@@ -9,10 +10,12 @@ from typer.testing import CliRunner
 
 from atlas_core.cli import app
 from atlas_core.errors import AtlasError
+from atlas_core.own_files import LIST
 from atlas_core.store import MARKER, Store
 from tests.tiny_study import TinyWorld, make_world
 
 SMALL = {"supervisions": ["one_hot", "atlas_csl"]}
+RUN = "ponds coop one_hot"
 
 
 @pytest.fixture
@@ -139,3 +142,58 @@ def test_what_is_moved_to_the_trash_is_named_and_can_be_taken_back(world: TinyWo
     call(world, "gc", "--delete")
     assert "tune/ponds/base/2-shot/coop/one_hot/seed1: in the trash" in call(world, "gc", "--empty-trash")
     assert not [path for path in (store.root / ".trash").rglob("*") if path.is_file()]
+
+
+def output_commands(world: TinyWorld, out: Path) -> list[tuple[str, ...]]:
+    """Every command that writes files where a user says."""
+    study = world.home / "study.yaml"
+    study.write_text(json.dumps(world.raw_study(**SMALL)))
+    to = ("--output", str(out))
+    return [
+        ("report", str(study), "--output", str(out / "report.html")),
+        ("figures", *to),
+        ("case-study", RUN, "--count", "1", *to),
+        ("convergence", RUN, "--schedule", "one_hot", "--every", "3", *to),
+        ("profile", RUN, "--steps", "1", "--trace", str(out / "trace.json")),
+    ]
+
+
+def test_outputs_replace_what_they_wrote_and_nothing_else(world: TinyWorld, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "note.txt").write_text("somebody's")
+    for words in output_commands(world, out):
+        before = {path.name for path in out.iterdir()} | {LIST}
+        for _ in range(2):  # the second time over its own files
+            done = CliRunner().invoke(app, [*words, "--home", str(world.home)])
+            assert done.exit_code == 0, (words, done.output, done.exception)
+        files = {path.name for path in out.iterdir()} - before
+        assert files, words
+        assert (out / "note.txt").read_text() == "somebody's"
+        taken = out / min(files)
+        taken.write_text("retouched")
+        others = {path.name: path.read_bytes() for path in out.iterdir()}
+        done = CliRunner().invoke(app, [*words, "--home", str(world.home)])
+        assert isinstance(done.exception, AtlasError), words
+        assert f"{taken} is there, and is not what this program wrote" in str(done.exception)
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == others
+        taken.unlink()
+
+
+@pytest.mark.parametrize("kind", ["file", "full", "dead link"])
+def test_an_export_needs_a_folder_of_its_own(kind: str, world: TinyWorld, tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    if kind == "file":
+        folder.write_text("somebody's")
+    elif kind == "full":
+        folder.mkdir()
+        (folder / "note.txt").write_text("somebody's")
+    else:
+        folder.symlink_to(tmp_path / "unmounted")
+    done = CliRunner().invoke(app, ["export", RUN, str(folder), "--home", str(world.home)])
+    assert isinstance(done.exception, AtlasError)
+    assert "is there and not empty" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["exported"]
+    assert (
+        folder.is_symlink() or (folder if kind == "file" else folder / "note.txt").read_text() == "somebody's"
+    )

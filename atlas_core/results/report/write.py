@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ import duckdb
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from atlas_core.errors import AtlasError
+from atlas_core.own_files import ANOTHER_OUTPUT, written_to
 from atlas_core.results.comparisons import compare, load_pairs
 from atlas_core.results.figure_style import inline_svg
 from atlas_core.results.figures import FIGURES, available_figures, build_figure
@@ -192,16 +190,5 @@ def _figure(id: str, svg: str, caption: str) -> dict[str, Any]:
 
 
 def _write(path: Path, html: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(html)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise AtlasError(
-            f"cannot write the report {path}: {error.strerror}",
-            expected="a path in a folder that this user may write to",
-            fix="choose another with --output",
-        ) from error
+    with written_to(path.parent, fix=ANOTHER_OUTPUT) as folder:
+        (folder / path.name).write_text(html, encoding="utf-8")

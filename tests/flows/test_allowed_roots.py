@@ -109,7 +109,7 @@ def test_a_description_elsewhere_is_not_even_opened(world: TinyWorld, outside: P
         "../../../../secret",
     ):
         assert dataset_path(name) is not None
-        with pytest.raises(AtlasError, match="^dataset .* is not below") as caught:
+        with pytest.raises(AtlasError, match=r"^dataset .* is not below") as caught:
             check_dataset(name)
         assert "12345" not in str(caught.value)
 

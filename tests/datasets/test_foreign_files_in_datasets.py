@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 
+from atlas_core.datasets.archives import add_missing
 from atlas_core.datasets.catalogue import DatasetSpec, Source
 from atlas_core.datasets.fetch import WORK_FOLDER, ensure_fetched
 from atlas_core.datasets.readers import read_dataset
 from atlas_core.errors import AtlasError
 from atlas_core.own_files import LIST, put, written
 from tests.datasets.miniatures import images
+from tests.datasets.test_own_data import hugging_face
 
 DRAWN = DatasetSpec(name="drawn", layout="image_folder", folder="drawn", source=Source(generator="demo"))
 CLASSES = ("robin", "wren", "owl")
@@ -171,3 +174,52 @@ def test_a_list_that_is_not_ours_is_one_error_and_nothing_moves(text: str, tmp_p
     with pytest.raises(AtlasError, match=LIST.replace(".", r"\.")):
         put(tmp_path / "new", tmp_path / "folder", fix="move it")
     assert content_of(tmp_path / "folder") == {"a": b"old"}
+
+
+def test_a_dataset_that_an_earlier_version_drew_alike_gets_its_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = draw(monkeypatch, "robin/0.png", "wren/0.png")
+    write(tmp_path / "drawn", ours)
+    ensure_fetched(DRAWN, tmp_path, again=True)
+    assert set(written(tmp_path / "drawn")) == set(ours)
+    more = draw(monkeypatch, "robin/0.png", "wren/5.png")
+    ensure_fetched(DRAWN, tmp_path, again=True)
+    assert content_of(tmp_path / "drawn") == more
+
+
+def test_images_taken_out_again_leave_the_files_beside_them(tmp_path: Path) -> None:
+    source = hugging_face(tmp_path / "pets", {"train": [0, 1, 0], "test": [0, 1]})
+    spec = DatasetSpec(name="pets", layout="hf_parquet", folder="pets", source=Source(parquet=str(source)))
+    folder = ensure_fetched(spec, tmp_path / "root")
+    theirs = {"note.txt": b"somebody's", "images/train/note.txt": b"too", "images/old/deep.jpg": b"three"}
+    write(folder, theirs)
+    shutil.rmtree(source)
+    hugging_face(tmp_path / "pets", {"train": [1, 0], "test": [1, 1]})
+    ensure_fetched(spec, tmp_path / "root")
+    assert len(read_dataset(spec, tmp_path / "root").items) == 4
+    assert {path: content for path, content in content_of(folder).items() if path in theirs} == theirs
+    assert len(content_of(folder)) == 4 + 1 + len(theirs)
+
+
+def test_a_damaged_index_is_mended_as_the_error_says(tmp_path: Path) -> None:
+    source = hugging_face(tmp_path / "pets", {"train": [0, 1, 0], "test": [0, 1]})
+    spec = DatasetSpec(name="pets", layout="hf_parquet", folder="pets", source=Source(parquet=str(source)))
+    folder = ensure_fetched(spec, tmp_path / "root")
+    (folder / "index.json").write_text("{")
+    with pytest.raises(AtlasError, match=r"delete it and fetch the dataset again"):
+        read_dataset(spec, tmp_path / "root")
+    (folder / "index.json").unlink()
+    ensure_fetched(spec, tmp_path / "root")
+    assert len(read_dataset(spec, tmp_path / "root").items) == 5
+
+
+def test_a_link_to_a_disk_that_is_not_mounted_is_not_replaced_by_what_came(tmp_path: Path) -> None:
+    write(tmp_path / "new", {"robin/0.jpg": b"new", "wren/0.jpg": b"new"})
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "robin").symlink_to(tmp_path / "unmounted")
+    (tmp_path / "old" / "wren").mkdir()
+    (tmp_path / "old" / "wren" / "0.jpg").symlink_to(tmp_path / "unmounted.jpg")
+    add_missing(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old" / "robin").readlink() == tmp_path / "unmounted"
+    assert (tmp_path / "old" / "wren" / "0.jpg").readlink() == tmp_path / "unmounted.jpg"

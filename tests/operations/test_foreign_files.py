@@ -3,16 +3,19 @@
 import json
 import random
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from atlas_core.cli import app
+from atlas_core.datasets.catalogue import dataset_spec
+from atlas_core.datasets.fetch import ensure_fetched
 from atlas_core.errors import AtlasError
 from atlas_core.own_files import LIST
 from atlas_core.store import MARKER, Store
-from tests.tiny_study import TinyWorld, make_world
+from tests.tiny_study import TinyWorld, draw_image_folder, make_world, write_yaml
 
 SMALL = {"supervisions": ["one_hot", "atlas_csl"]}
 RUN = "ponds coop one_hot"
@@ -26,7 +29,8 @@ def world(tmp_path: Path) -> TinyWorld:
 
 
 def call(world: TinyWorld, *words: str) -> str:
-    done = CliRunner().invoke(app, [*words, "--home", str(world.home)])
+    where = ("--root", str(world.home / "data")) if words[0] == "datasets" else ("--home", str(world.home))
+    done = CliRunner().invoke(app, [*words, *where])
     assert done.exit_code in (0, 1), done.output
     assert done.exception is None or isinstance(done.exception, (SystemExit, AtlasError)), done.exception
     return done.output
@@ -142,6 +146,52 @@ def test_what_is_moved_to_the_trash_is_named_and_can_be_taken_back(world: TinyWo
     call(world, "gc", "--delete")
     assert "tune/ponds/base/2-shot/coop/one_hot/seed1: in the trash" in call(world, "gc", "--empty-trash")
     assert not [path for path in (store.root / ".trash").rglob("*") if path.is_file()]
+
+
+def scatter_anywhere(home: Path, seed: int) -> set[str]:
+    """Put files into twenty folders drawn among all below the home, some into new folders there; their contents."""
+    drawn = random.Random(seed)
+    folders = [home, *sorted(path for path in home.rglob("*") if path.is_dir())]
+    contents = set()
+    for number, folder in enumerate(drawn.sample(folders, 20)):
+        place = folder / "mine" if drawn.random() < 0.3 else folder
+        place.mkdir(exist_ok=True)
+        contents.add(content := f"anywhere {seed}/{number}")
+        (place / f"note-{seed}-{number}.txt").write_text(content)
+    return contents
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_files_in_any_folder_below_the_home_are_there_after_every_command(
+    seed: int, world: TinyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def generate(name: str, folder: Path) -> None:
+        draw_image_folder(folder, images=6, side=40, seed=number)
+
+    monkeypatch.setattr("atlas_core.datasets.demo.generate", generate)
+    drawn = world.home / "drawn.yaml"
+    source = {"generator": "demo"}
+    write_yaml(drawn, {"name": "drawn", "layout": "image_folder", "folder": "drawn", "source": source})
+    study = dict(SMALL, datasets=[str(world.home / "ponds.yaml"), str(drawn)])
+    contents: set[str] = set()
+    for number in range(2):  # the second time the generator draws other images
+        spec = dataset_spec(str(drawn))
+        ensure_fetched(spec, world.placement.data_path, again=True)
+        with suppress(AtlasError):  # a folder of notes among the class folders is refused
+            world.run(**study)
+        assert found(world) == contents
+        contents |= scatter_anywhere(world.home, 10 * seed + number)
+        out = world.home / "out"
+        for words in (
+            *output_commands(world, out),
+            ("datasets", "verify", str(drawn)),
+            ("datasets", "fetch", str(drawn), "--again"),
+            ("store", "verify", "--delete-damaged"),
+            ("gc", "--delete"),
+            ("gc", "--empty-trash"),
+        ):
+            call(world, *words)
+            assert found(world) == contents, words
 
 
 def output_commands(world: TinyWorld, out: Path) -> list[tuple[str, ...]]:

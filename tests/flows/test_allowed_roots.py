@@ -66,7 +66,9 @@ def test_a_folder_elsewhere_is_refused(
         check_study(world.study(), placement)
 
 
-@pytest.mark.parametrize("what", ["backbone.weights", "backbone.model", "dataset"])
+@pytest.mark.parametrize(
+    "what", ["backbone.weights", "backbone.model", "dataset", "sentences_file of coprompt"]
+)
 @pytest.mark.parametrize("way", ["outside", "home/link"])
 def test_a_study_that_names_a_path_elsewhere_is_refused_before_anything_starts(
     what: str, way: str, world: TinyWorld, outside: Path, tmp_path: Path
@@ -77,6 +79,9 @@ def test_a_study_that_names_a_path_elsewhere_is_refused_before_anything_starts(
         "backbone.weights": {"backbone": {**backbone, "weights": str(elsewhere / "clip.safetensors")}},
         "backbone.model": {"backbone": {**backbone, "model": str(elsewhere / "clip.json")}},
         "dataset": {"datasets": [f"image_folder:{elsewhere / 'data' / 'ponds'}"]},
+        "sentences_file of coprompt": {
+            "methods": [{"name": "coprompt", "options": {"sentences_file": str(elsewhere / "ponds.yaml")}}]
+        },
     }
     with pytest.raises(AtlasError, match=f"^{what} "):
         carry_out(world.study(**changed[what]), world.placement)

@@ -17,7 +17,7 @@ from atlas_core.datasets.advice import where_to_extract
 from atlas_core.datasets.archives import bring_archives, check_gate
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.parquet_images import extract_images, is_taken_out
-from atlas_core.datasets.paths import image_names
+from atlas_core.datasets.paths import file_names, image_names
 from atlas_core.datasets.progress import Progress, ProgressCallback, silent
 from atlas_core.datasets.readers import read_dataset
 from atlas_core.errors import AtlasError
@@ -172,10 +172,11 @@ def _generator(dataset: str, package: str) -> Callable[[str, Path], None]:
 
 
 def _refuse_foreign(spec: DatasetSpec, folder: Path, content: Path) -> None:
-    """Raise when the folder is somebody's own dataset: images of which this program wrote none."""
+    """Raise when the folder is somebody's own: images, or Parquet files, of which this program wrote none."""
     if not folder.is_dir() or written(folder):
         return
-    if any(not (content / image).is_file() for image in image_names(folder)):
+    found = file_names(folder) if spec.layout == "hf_parquet" else image_names(folder)
+    if any(not (content / path).is_file() for path in found):
         raise AtlasError(
             f"dataset {spec.name!r}: {folder} holds other files",
             expected="a new folder, or the images that were put there before",

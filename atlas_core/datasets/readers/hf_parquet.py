@@ -16,6 +16,7 @@ from atlas_core.datasets.readers.base import Listing
 from atlas_core.datasets.reading import Reading
 from atlas_core.documents import read_text
 from atlas_core.errors import AtlasError
+from atlas_core.own_files import LIST
 
 INDEX_FILE = "index.json"
 
@@ -71,7 +72,7 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
             f"dataset {spec.name!r} has no {folder / INDEX_FILE}",
             expected="the index written when the images were taken out of the Parquet files",
             fix=where_to_extract(spec, folder)
-            if spec.source and any(folder.iterdir())
+            if spec.source and any(folder.iterdir()) and not (folder / LIST).is_file()
             else how_to_get(spec, folder),
         )
     index = read_extracted(folder)

@@ -15,6 +15,7 @@ from atlas_core.errors import AtlasError
 from atlas_core.labels.config import SupervisionConfig, supervision_names
 from atlas_core.methods.registry import METHODS
 from atlas_core.presets import preset_names
+from flows.roots import check_dataset
 
 
 def _choices(title: str, names: list[str]) -> type[StrEnum]:
@@ -30,6 +31,7 @@ def presets_of(study: str) -> type[StrEnum]:
 
 def _known_dataset(name: str) -> str:
     try:
+        check_dataset(name)
         dataset_spec(name)
     except AtlasError as error:
         raise ValueError(str(error)) from error

@@ -20,6 +20,7 @@ from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.session import StudySession
 from atlas_core.plan.stacks import stack_names
 from flows.page import FlowPage, publish_results
+from flows.roots import check_study
 from tasks.stages import (
     StageTask,
     aggregate,
@@ -41,8 +42,10 @@ def carry_out(study: StudyConfig, placement: Placement) -> str:
     """Run a study as Prefect tasks; returns the key of its result tables.
 
     Raises:
-        AtlasError: Jobs failed; everything that does not depend on them was finished first.
+        AtlasError: A path leads out of the folders that the worker's operator allows, and nothing was started; or
+            jobs failed, and everything that does not depend on them was finished first.
     """
+    check_study(study, placement)
     with _opened(study, placement) as (session, tasks):
         files = tasks.submit(fetch)
         images = tasks.submit(index, files)

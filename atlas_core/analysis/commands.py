@@ -12,6 +12,7 @@ from atlas_core.commands.options import DataOption, DeviceOption, HomeOption, St
 from atlas_core.datasets.catalogue import dataset_names, dataset_spec
 from atlas_core.datasets.identity import study_datasets
 from atlas_core.errors import AtlasError
+from atlas_core.own_files import ANOTHER_OUTPUT, refuse_taken, written_to
 from atlas_core.placement import Placement
 from atlas_core.plan.records import recorded_studies
 from atlas_core.store import Store
@@ -42,11 +43,13 @@ def convergence(
 ) -> None:
     """Repeat a CoOp run under several schedules and measure its gradients' variance, and κ, along the way."""
     # torch and matplotlib take seconds to import, which no other command should wait for.
-    from atlas_core.analysis.convergence import SCHEDULES, measure_convergence, write_rows
+    from atlas_core.analysis.convergence import ROW_FILES, SCHEDULES, measure_convergence, write_rows
     from atlas_core.analysis.convergence_figure import convergence_figure
     from atlas_core.results.figure_style import save_figure
 
     chosen, _, clip = open_with_backbone(run, model, weights, device, home, store)
+    names = [*ROW_FILES, "convergence.svg", "convergence.png"]
+    refuse_taken(output, names, fix=ANOTHER_OUTPUT)
     rows = measure_convergence(
         Store(placement_from(home, store, None).store_path),
         chosen,
@@ -55,9 +58,11 @@ def convergence(
         every=every,
         on_schedule=lambda name: err.print(f"training with {name}"),
     )
-    drawn = save_figure(lambda: convergence_figure(rows.gradients), output / "convergence")
-    for path in (*write_rows(rows, output), *drawn):
-        typer.echo(path)
+    with written_to(output, fix=ANOTHER_OUTPUT) as folder:
+        write_rows(rows, folder)
+        save_figure(lambda: convergence_figure(rows.gradients), folder / "convergence")
+    for name in names:
+        typer.echo(output / name)
 
 
 def case_study(
@@ -94,19 +99,20 @@ def case_study(
     data = training_set(artifacts, chosen.manifest)
     folder = dataset_folder(artifacts, placement, str(chosen.config["dataset"]))
     shown = cases(data, clip, folder, image or choose_items(data, count))
-    paths = save_figure(
-        lambda: soft_label_figure(
-            [each.picture for each in shown],
-            [each.label for each in shown],
-            data.names,
-            np.stack([each.csl for each in shown]),
-            np.stack([each.isl for each in shown]),
-            top=top,
-        ),
-        output / "case_study",
-    )
+    with written_to(output, fix=ANOTHER_OUTPUT) as passing:
+        paths = save_figure(
+            lambda: soft_label_figure(
+                [each.picture for each in shown],
+                [each.label for each in shown],
+                data.names,
+                np.stack([each.csl for each in shown]),
+                np.stack([each.isl for each in shown]),
+                top=top,
+            ),
+            passing / "case_study",
+        )
     for path in paths:
-        typer.echo(path)
+        typer.echo(output / path.name)
 
 
 def dataset_folder(store: Store, placement: Placement, name: str) -> Path:

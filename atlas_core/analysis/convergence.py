@@ -16,7 +16,6 @@ from atlas_core.analysis.gradients import compare_targets
 from atlas_core.analysis.training_set import TrainingSet, training_set
 from atlas_core.backbone.clip import FrozenClip
 from atlas_core.errors import AtlasError
-from atlas_core.features.atomic import replacing
 from atlas_core.labels.base import SOURCES, LabelBatch, TargetSource
 from atlas_core.labels.config import SupervisionConfig
 from atlas_core.labels.schedule import Supervisor
@@ -31,6 +30,7 @@ from atlas_core.use.runs import FinishedRun
 
 TARGETS = ("one_hot", "ls", "csl", "isl")
 SCHEDULES = ("one_hot", "ls", "csl", "isl", "atlas_ls", "atlas_csl", "atlas_isl")
+ROW_FILES = ("gradients.parquet", "curves.parquet")
 _VIEW = 0
 
 
@@ -132,11 +132,7 @@ def sample_targets(data: TrainingSet) -> dict[str, Tensor]:
     return targets
 
 
-def write_rows(rows: ConvergenceRows, folder: Path) -> list[Path]:
-    """Write `gradients.parquet` and `curves.parquet`."""
-    paths = []
-    for name, table in (("gradients", rows.gradients), ("curves", rows.curves)):
-        paths.append(folder / f"{name}.parquet")
-        with replacing(paths[-1]) as temporary:
-            pq.write_table(pa.Table.from_pylist(table), temporary, compression="zstd")
-    return paths
+def write_rows(rows: ConvergenceRows, folder: Path) -> None:
+    """Write `ROW_FILES` into a new folder."""
+    for name, table in zip(ROW_FILES, (rows.gradients, rows.curves), strict=True):
+        pq.write_table(pa.Table.from_pylist(table), folder / name, compression="zstd")

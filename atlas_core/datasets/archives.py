@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from atlas_core.datasets.readers import read_dataset
 from atlas_core.datasets.readers.base import count_differences, listing_of
 from atlas_core.errors import AtlasError
 from atlas_core.hashing import sha256_of
+from atlas_core.own_files import move
 
 # What unpacking takes beside the archive itself, in multiples of its size.
 _ROOM = 2.2
@@ -207,24 +207,8 @@ def add_missing(content: Path, folder: Path) -> None:
     """Move what `folder` lacks out of `content`; a file that is there already stays as it is."""
     for entry in sorted(content.iterdir()):
         target = folder / entry.name
-        if not target.exists():
-            _move(entry, target)
+        if not os.path.lexists(target):  # a link that leads nowhere may lead to a disk that is not mounted
+            move(entry, target)
         elif entry.is_dir() and target.is_dir():
             add_missing(entry, target)
     shutil.rmtree(content)
-
-
-def _move(source: Path, target: Path) -> None:
-    try:
-        os.replace(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        # The dataset's folder is a link to another disk: copy under a passing name, then rename.
-        passing = target.with_name(f".{target.name}.atlas-partial")
-        if source.is_dir():
-            shutil.rmtree(passing, ignore_errors=True)
-            shutil.copytree(source, passing)
-        else:
-            shutil.copyfile(source, passing)
-        os.replace(passing, target)

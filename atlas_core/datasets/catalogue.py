@@ -223,6 +223,14 @@ def _looked_up(name: str) -> DatasetSpec:
     return spec
 
 
+def dataset_path(name: str) -> Path | None:
+    """The file or folder that is opened for a dataset's name, or None for a name of the catalogue."""
+    layout, colon, folder = name.partition(":")
+    if colon and layout in _OWN_LAYOUTS:
+        return expanded(folder)
+    return expanded(name) if "/" in name or name.endswith((".yaml", ".yml")) else None
+
+
 def is_own(spec: DatasetSpec) -> bool:
     """Whether a dataset is somebody's own, read in a layout for such data, and not drawn by the project."""
     return spec.layout in _OWN_LAYOUTS and not (spec.source and spec.source.generator)

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,14 +17,17 @@ from atlas_core.datasets.advice import where_to_extract
 from atlas_core.datasets.archives import bring_archives, check_gate
 from atlas_core.datasets.catalogue import DatasetSpec
 from atlas_core.datasets.parquet_images import extract_images, is_taken_out
+from atlas_core.datasets.paths import file_names, image_names
 from atlas_core.datasets.progress import Progress, ProgressCallback, silent
 from atlas_core.datasets.readers import read_dataset
-from atlas_core.datasets.readers.hf_parquet import INDEX_FILE
 from atlas_core.errors import AtlasError
 from atlas_core.locks import lock_on
+from atlas_core.own_files import put, written
 from atlas_core.resources import expanded
 
 WORK_FOLDER = ".atlas-fetch"
+# What a fetch makes in its work folder: downloads, unpacked archives, a dataset that has no name yet.
+_PASSING = ("from-*", "content-*", ".inner-*", "dataset")
 
 
 def ensure_fetched(
@@ -33,9 +36,9 @@ def ensure_fetched(
     """The dataset's folder; its files are fetched or generated when they are not there yet.
 
     A folder that is there and complete is used as it is, and nothing is written. One that lacks something
-    gets what is missing, and no file in it is replaced. A new one appears under its name only when it can be
-    read and has all its images. A broken-off fetch goes on where it stopped; of several processes that fetch
-    the same dataset one does the work and the others wait.
+    gets what is missing. No file in it is replaced but one that was drawn or extracted here and is unchanged. A
+    new one appears under its name only when it can be read and has all its images. A broken-off fetch goes on
+    where it stopped; of several processes that fetch the same dataset one does the work and the others wait.
 
     Args:
         again: Get the archives again even when the folder looks complete (a folder of class folders cannot
@@ -61,7 +64,7 @@ def ensure_fetched(
         with _only_one(work, spec, report):
             if again or not _is_finished(spec, data_root, work):
                 _fetch(spec, data_root, work, report, again)
-            shutil.rmtree(work, ignore_errors=True)
+            _clear(work)
     except OSError as error:
         raise AtlasError(f"dataset {spec.name!r} cannot be written below {folder.parent}: {error}") from error
     return folder
@@ -147,7 +150,6 @@ def _fetch(spec: DatasetSpec, data_root: Path, work: Path, report: ProgressCallb
             raise AtlasError(
                 f"dataset {spec.name!r}: {source} does not exist", expected="Parquet files there"
             )
-        _refuse_foreign(spec, spec.path(data_root))
         _make(spec, data_root, work, lambda target: extract_images(spec, source, target))
     else:
         bring_archives(spec, data_root, work, report, again=again)
@@ -170,25 +172,35 @@ def _generator(dataset: str, package: str) -> Callable[[str, Path], None]:
     return found
 
 
-def _refuse_foreign(spec: DatasetSpec, folder: Path) -> None:
-    """Raise when the folder that extracted images would replace holds something else."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / INDEX_FILE).is_file():
+def _refuse_foreign(spec: DatasetSpec, folder: Path, content: Path) -> None:
+    """Raise when the folder is somebody's own: images, or Parquet files, of which this program wrote none."""
+    if not folder.is_dir() or written(folder):
+        return
+    found = file_names(folder) if spec.layout == "hf_parquet" else image_names(folder)
+    if any(not (content / path).is_file() for path in found):
         raise AtlasError(
             f"dataset {spec.name!r}: {folder} holds other files",
-            expected="a new folder, or the images of an earlier extraction",
+            expected="a new folder, or the images that were put there before",
             fix=where_to_extract(spec, folder),
         )
 
 
 def _make(spec: DatasetSpec, data_root: Path, work: Path, make: Callable[[Path], None]) -> None:
-    """Let `make` fill a folder, check that it is the dataset, then give it its name in one step."""
-    content, aside = work / "made", work / "replaced"
+    """Let `make` fill a folder, check that it is the dataset, then put its files in place."""
+    content = work / "content-made"
     shutil.rmtree(content, ignore_errors=True)
-    shutil.rmtree(aside, ignore_errors=True)
     content.mkdir(parents=True)
     make(content)
     read_dataset(spec.model_copy(update={"folder": str(content.absolute())}), data_root)
     folder = spec.path(data_root)
-    if folder.exists():
-        os.replace(folder, aside)
-    os.replace(content, folder)
+    _refuse_foreign(spec, folder, content)
+    put(content, folder, fix=where_to_extract(spec, folder), replace_all=True)
+
+
+def _clear(work: Path) -> None:
+    """Remove what a fetch left in its work folder, and the folder unless somebody has put something else there."""
+    for pattern in _PASSING:
+        for passing in work.glob(pattern):
+            shutil.rmtree(passing, ignore_errors=True)
+    with suppress(OSError):
+        work.rmdir()

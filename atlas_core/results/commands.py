@@ -21,6 +21,7 @@ from atlas_core.commands.options import (
     studies_from,
 )
 from atlas_core.errors import AtlasError
+from atlas_core.own_files import ANOTHER_OUTPUT, written_to
 from atlas_core.presets import study_title
 from atlas_core.registry import unknown_name
 from atlas_core.results.current import open_results
@@ -85,9 +86,14 @@ def figures(
     from atlas_core.results.figures import available_figures, build_figure
 
     con = open_results(Store(placement_from(home, store, None).store_path), study or ())
-    for name in available_figures(con):
-        for path in save_figure(lambda name=name: build_figure(name, con), output / name):  # type: ignore[misc]
-            _print(f"{path}\n")
+    with written_to(output, fix=ANOTHER_OUTPUT) as folder:
+        drawn = [
+            path.name
+            for name in available_figures(con)
+            for path in save_figure(lambda name=name: build_figure(name, con), folder / name)  # type: ignore[misc]
+        ]
+    for name in drawn:
+        _print(f"{output / name}\n")
 
 
 def report(

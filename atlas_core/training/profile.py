@@ -14,6 +14,7 @@ from torch.profiler import profile as torch_profile
 from atlas_core.errors import AtlasError
 from atlas_core.labels.schedule import Supervisor
 from atlas_core.methods.base import PromptMethod
+from atlas_core.own_files import written_to
 from atlas_core.training.data import TrainingData
 from atlas_core.training.loop import Teacher, train
 from atlas_core.training.recipe import Recipe
@@ -105,8 +106,8 @@ def profile_operators(run: Profiled, steps: int, rows: int, trace: Path | None =
     with torch_profile(activities=activities) as profiler:
         run.train_briefly(steps)
     if trace is not None:
-        trace.parent.mkdir(parents=True, exist_ok=True)
-        profiler.export_chrome_trace(str(trace))
+        with written_to(trace.parent, fix="move it away, or choose another file with --trace") as folder:
+            profiler.export_chrome_trace(str(folder / trace.name))
     by = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
     table: str = profiler.key_averages().table(sort_by=by, row_limit=rows, max_name_column_width=40)
     return table

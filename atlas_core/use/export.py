@@ -56,7 +56,7 @@ def export_run(
     Raises:
         AtlasError: The folder holds something, or cannot be written to.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise AtlasError(
             f"{folder} is there and not empty", expected="a new folder", fix="choose another one"
         )

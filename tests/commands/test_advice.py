@@ -220,7 +220,9 @@ def test_images_of_parquet_files_are_taken_out_by_the_command_that_the_error_nam
     spec = dataset_spec(f"hf_parquet:{pets(tmp_path / 'my pets')}")
     assert len(mended(spec, home / "data", home).items) == 8
     # Something else in its place: reading and fetching say the same, and it helps.
-    (spec.path(home / "data") / "index.json").unlink()
+    shutil.rmtree(spec.path(home / "data"))
+    spec.path(home / "data").mkdir()
+    (spec.path(home / "data") / "precious.jpg").write_bytes(b"somebody's")
     with pytest.raises(AtlasError) as reading:
         read_dataset(spec, home / "data")
     (fetching,) = helped(reading.value, home)

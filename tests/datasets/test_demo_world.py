@@ -127,10 +127,13 @@ def test_the_world_is_small_and_has_a_source_targets_and_shifts() -> None:
     assert len(DEMO_DATASETS) - len(SHIFTED) - 1 >= 4
 
 
-def test_generating_replaces_a_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "digits" / "train" / "stale").mkdir(parents=True)
+def test_generating_fills_an_empty_folder_only_and_leaves_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "digits").mkdir()
     generate("demo_digits", tmp_path / "digits")
-    assert not (tmp_path / "digits" / "train" / "stale").exists()
+    before = _bytes(tmp_path / "digits")
+    with pytest.raises(AtlasError, match="is there and not empty"):
+        generate("demo_digits", tmp_path / "digits", seed=1)
+    assert _bytes(tmp_path / "digits") == before
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
 

@@ -49,12 +49,18 @@ def served(folder: Path) -> Iterator[dict[str, str]]:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def password() -> tuple[str, str] | None:
+    """Name and password of Prefect's API, where the environment has them."""
+    name, _, secret = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    return (name, secret) if name else None
+
+
 def wait_for_worker(api: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()[-3000:]
         try:
-            answer = httpx.post(f"{api}/work_pools/atlas/workers/filter", json={}, timeout=5)
+            answer = httpx.post(f"{api}/work_pools/atlas/workers/filter", json={}, timeout=5, auth=password())
             if answer.is_success and any(worker["status"] == "ONLINE" for worker in answer.json()):
                 return
         except httpx.HTTPError:

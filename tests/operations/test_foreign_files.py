@@ -1,18 +1,24 @@
 """What this program did not make it never deletes, wherever somebody put it."""
 
+import json
 import random
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from atlas_core.cli import app
+from atlas_core.datasets.catalogue import dataset_spec
+from atlas_core.datasets.fetch import ensure_fetched
 from atlas_core.errors import AtlasError
+from atlas_core.own_files import LIST
 from atlas_core.store import MARKER, Store
-from tests.tiny_study import TinyWorld, make_world
+from tests.tiny_study import TinyWorld, draw_image_folder, make_world, write_yaml
 
 SMALL = {"supervisions": ["one_hot", "atlas_csl"]}
+RUN = "ponds coop one_hot"
 
 
 @pytest.fixture
@@ -23,7 +29,8 @@ def world(tmp_path: Path) -> TinyWorld:
 
 
 def call(world: TinyWorld, *words: str) -> str:
-    done = CliRunner().invoke(app, [*words, "--home", str(world.home)])
+    where = ("--root", str(world.home / "data")) if words[0] == "datasets" else ("--home", str(world.home))
+    done = CliRunner().invoke(app, [*words, *where])
     assert done.exit_code in (0, 1), done.output
     assert done.exception is None or isinstance(done.exception, (SystemExit, AtlasError)), done.exception
     return done.output
@@ -139,3 +146,104 @@ def test_what_is_moved_to_the_trash_is_named_and_can_be_taken_back(world: TinyWo
     call(world, "gc", "--delete")
     assert "tune/ponds/base/2-shot/coop/one_hot/seed1: in the trash" in call(world, "gc", "--empty-trash")
     assert not [path for path in (store.root / ".trash").rglob("*") if path.is_file()]
+
+
+def scatter_anywhere(home: Path, seed: int) -> set[str]:
+    """Put files into twenty folders drawn among all below the home, some into new folders there; their contents."""
+    drawn = random.Random(seed)
+    folders = [home, *sorted(path for path in home.rglob("*") if path.is_dir())]
+    contents = set()
+    for number, folder in enumerate(drawn.sample(folders, 20)):
+        place = folder / "mine" if drawn.random() < 0.3 else folder
+        place.mkdir(exist_ok=True)
+        contents.add(content := f"anywhere {seed}/{number}")
+        (place / f"note-{seed}-{number}.txt").write_text(content)
+    return contents
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_files_in_any_folder_below_the_home_are_there_after_every_command(
+    seed: int, world: TinyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def generate(name: str, folder: Path) -> None:
+        draw_image_folder(folder, images=6, side=40, seed=number)
+
+    monkeypatch.setattr("atlas_core.datasets.demo.generate", generate)
+    drawn = world.home / "drawn.yaml"
+    source = {"generator": "demo"}
+    write_yaml(drawn, {"name": "drawn", "layout": "image_folder", "folder": "drawn", "source": source})
+    study = dict(SMALL, datasets=[str(world.home / "ponds.yaml"), str(drawn)])
+    contents: set[str] = set()
+    for number in range(2):  # the second time the generator draws other images
+        spec = dataset_spec(str(drawn))
+        ensure_fetched(spec, world.placement.data_path, again=True)
+        with suppress(AtlasError):  # a folder of notes among the class folders is refused
+            world.run(**study)
+        assert found(world) == contents
+        contents |= scatter_anywhere(world.home, 10 * seed + number)
+        out = world.home / "out"
+        for words in (
+            *output_commands(world, out),
+            ("datasets", "verify", str(drawn)),
+            ("datasets", "fetch", str(drawn), "--again"),
+            ("store", "verify", "--delete-damaged"),
+            ("gc", "--delete"),
+            ("gc", "--empty-trash"),
+        ):
+            call(world, *words)
+            assert found(world) == contents, words
+
+
+def output_commands(world: TinyWorld, out: Path) -> list[tuple[str, ...]]:
+    """Every command that writes files where a user says."""
+    study = world.home / "study.yaml"
+    study.write_text(json.dumps(world.raw_study(**SMALL)))
+    to = ("--output", str(out))
+    return [
+        ("report", str(study), "--output", str(out / "report.html")),
+        ("figures", *to),
+        ("case-study", RUN, "--count", "1", *to),
+        ("convergence", RUN, "--schedule", "one_hot", "--every", "3", *to),
+        ("profile", RUN, "--steps", "1", "--trace", str(out / "trace.json")),
+    ]
+
+
+def test_outputs_replace_what_they_wrote_and_nothing_else(world: TinyWorld, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "note.txt").write_text("somebody's")
+    for words in output_commands(world, out):
+        before = {path.name for path in out.iterdir()} | {LIST}
+        for _ in range(2):  # the second time over its own files
+            done = CliRunner().invoke(app, [*words, "--home", str(world.home)])
+            assert done.exit_code == 0, (words, done.output, done.exception)
+        files = {path.name for path in out.iterdir()} - before
+        assert files, words
+        assert (out / "note.txt").read_text() == "somebody's"
+        taken = out / min(files)
+        taken.write_text("retouched")
+        others = {path.name: path.read_bytes() for path in out.iterdir()}
+        done = CliRunner().invoke(app, [*words, "--home", str(world.home)])
+        assert isinstance(done.exception, AtlasError), words
+        assert f"{taken} is there, and is not what this program wrote" in str(done.exception)
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == others
+        taken.unlink()
+
+
+@pytest.mark.parametrize("kind", ["file", "full", "dead link"])
+def test_an_export_needs_a_folder_of_its_own(kind: str, world: TinyWorld, tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    if kind == "file":
+        folder.write_text("somebody's")
+    elif kind == "full":
+        folder.mkdir()
+        (folder / "note.txt").write_text("somebody's")
+    else:
+        folder.symlink_to(tmp_path / "unmounted")
+    done = CliRunner().invoke(app, ["export", RUN, str(folder), "--home", str(world.home)])
+    assert isinstance(done.exception, AtlasError)
+    assert "is there and not empty" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["exported"]
+    assert (
+        folder.is_symlink() or (folder if kind == "file" else folder / "note.txt").read_text() == "somebody's"
+    )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
+import psutil
 import pytest
 
 from atlas_core.errors import AtlasError
@@ -57,6 +58,12 @@ def worker_pids(world: TinyWorld) -> list[int]:
     return list(pids.values())
 
 
+def listening_addresses(pid: int) -> set[str]:
+    """The addresses of this machine that a process accepts connections on."""
+    sockets = psutil.Process(pid).net_connections(kind="inet")
+    return {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
+
+
 def local_address(world: TinyWorld) -> str:
     return str(dask_cluster.connect(on_dask(world)).cluster.scheduler_address)
 
@@ -71,6 +78,13 @@ def test_two_dask_workers_give_the_bits_of_one_process(expected: TinyWorld, tmp_
     assert tables(world) == tables(expected)
     # What the cluster made is a hit for this process.
     assert world.run(seeds=SEEDS).made == []
+
+
+def test_a_cluster_started_here_listens_on_this_machine_only(world: TinyWorld) -> None:
+    workers = worker_pids(world)
+    listening = {pid: listening_addresses(pid) for pid in (os.getpid(), *workers)}
+    assert all(listening[pid] for pid in workers)
+    assert set().union(*listening.values()) == {"127.0.0.1"}
 
 
 def test_a_killed_worker_costs_no_run_and_changes_no_result(expected: TinyWorld, tmp_path: Path) -> None:

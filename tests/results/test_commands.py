@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from atlas_core.errors import AtlasError
 from atlas_core.manifest import Manifest
+from atlas_core.own_files import LIST
 from atlas_core.placement import Placement
 from atlas_core.plan.build import build_graph
 from atlas_core.plan.records import last_started, record_study, recorded_studies
@@ -114,7 +115,7 @@ def test_table_prints_a_table_in_a_format(home):
 
 def test_figures_are_written_to_a_folder(home, tmp_path):
     listed = run("figures", "--study", "few-shot-demo", "--home", home, "--output", tmp_path).split()
-    assert sorted(listed) == sorted(str(path) for path in tmp_path.iterdir())
+    assert sorted(listed) == sorted(str(path) for path in tmp_path.iterdir() if path.name != LIST)
     assert str(tmp_path / "few-shot.svg") in listed
 
 

@@ -139,7 +139,7 @@ def test_figures_from_elsewhere_are_shown(con, tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    with pytest.raises(AtlasError, match="cannot write the report"):
+    with pytest.raises(AtlasError, match="file cannot be written to"):
         write_report(connect(tmp_path / "empty"), [], {}, {}, {}, tmp_path / "file" / "report.html")
 
 

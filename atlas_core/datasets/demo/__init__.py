@@ -145,11 +145,17 @@ def _scanned(dataset: DemoDataset, seed: int) -> Iterator[tuple[str, str, int, I
 def generate(name: str, destination: Path, seed: int = 0) -> None:
     """Write a demo dataset as `destination/{train,val,test}/<class_name>/<number>.png`.
 
-    The folder appears whole or not at all, and replaces one that is there. Equal seeds give equal bytes
-    (with equal versions of numpy and Pillow). Raises `AtlasError` for a name that is no demo dataset.
+    The folder appears whole or not at all. Equal seeds give equal bytes (with equal versions of numpy and Pillow).
+
+    Raises:
+        AtlasError: The name is no demo dataset's, or the folder holds something.
     """
     if name not in DEMO_DATASETS:
         raise AtlasError(f"unknown demo dataset {name!r}", expected=", ".join(DEMO_DATASETS))
+    if os.path.lexists(destination) and not (destination.is_dir() and not any(destination.iterdir())):
+        raise AtlasError(
+            f"{destination} is there and not empty", expected="a new folder", fix="choose another one"
+        )
     dataset = DEMO_DATASETS[name]
     images = _scanned(dataset, seed) if dataset.render is None else _drawn(dataset, dataset.render, seed)
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -161,6 +167,4 @@ def generate(name: str, destination: Path, seed: int = 0) -> None:
                 folder.mkdir(parents=True)
             # Noise hardly compresses: the fastest level costs 2 % of the size and saves 8 % of the time.
             image.save(folder / f"{number:03d}.png", compress_level=1)
-        if destination.exists():
-            os.replace(destination, Path(scratch) / "stale")
         os.replace(fresh, destination)

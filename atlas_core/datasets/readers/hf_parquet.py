@@ -16,6 +16,7 @@ from atlas_core.datasets.readers.base import Listing
 from atlas_core.datasets.reading import Reading
 from atlas_core.documents import read_text
 from atlas_core.errors import AtlasError
+from atlas_core.own_files import LIST
 
 INDEX_FILE = "index.json"
 
@@ -59,7 +60,7 @@ def read_extracted(folder: Path) -> Extracted:
         raise AtlasError(
             f"the index {path} is damaged: {problem}",
             expected="the index as it was written when the images were taken out of the Parquet files",
-            fix="delete its folder and fetch the dataset again",
+            fix="delete it and fetch the dataset again",
         ) from error
     return index
 
@@ -71,7 +72,7 @@ def read(spec: DatasetSpec, folder: Path) -> Listing:
             f"dataset {spec.name!r} has no {folder / INDEX_FILE}",
             expected="the index written when the images were taken out of the Parquet files",
             fix=where_to_extract(spec, folder)
-            if spec.source and any(folder.iterdir())
+            if spec.source and any(folder.iterdir()) and not (folder / LIST).is_file()
             else how_to_get(spec, folder),
         )
     index = read_extracted(folder)

@@ -12,8 +12,7 @@ import duckdb
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from atlas_core.errors import AtlasError
-from atlas_core.features.atomic import replacing
+from atlas_core.own_files import ANOTHER_OUTPUT, written_to
 from atlas_core.results.comparisons import compare, load_pairs
 from atlas_core.results.figure_style import inline_svg
 from atlas_core.results.figures import FIGURES, available_figures, build_figure
@@ -191,12 +190,5 @@ def _figure(id: str, svg: str, caption: str) -> dict[str, Any]:
 
 
 def _write(path: Path, html: str) -> None:
-    try:
-        with replacing(path) as file:
-            file.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise AtlasError(
-            f"cannot write the report {path}: {error.strerror}",
-            expected="a path in a folder that this user may write to",
-            fix="choose another with --output",
-        ) from error
+    with written_to(path.parent, fix=ANOTHER_OUTPUT) as folder:
+        (folder / path.name).write_text(html, encoding="utf-8")

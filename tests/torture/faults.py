@@ -185,7 +185,9 @@ class Disturbed:
                 process.send_signal(number)
             sent = time.monotonic()
             try:
-                out, err = process.communicate(timeout=HUNG_SECONDS)
+                process.wait(timeout=HUNG_SECONDS)
+                ended = time.monotonic()
+                out, err = process.communicate(timeout=HUNG_SECONDS)  # until no worker holds the pipes
             except Exception as error:
                 raise FaultError(f"{what}: the command hung ({type(error).__name__})") from error
             # Its work was done: what it still did was to take down its modules.
@@ -197,10 +199,10 @@ class Disturbed:
             else:
                 self.tally.tried[placement, what] += 1
                 if not to_worker and number is not signal.SIGKILL:
-                    self.tally.longest_end = max(self.tally.longest_end, time.monotonic() - sent)
+                    self.tally.longest_end = max(self.tally.longest_end, ended - sent)
             _check_end(None if missed or to_worker else number, process.returncode, out, err, what)
-            alive, lived = outlived(process.pid, OUTLIVED_SECONDS)
-            self.tally.longest_life = max(self.tally.longest_life, lived)
+            alive = outlived(process.pid, OUTLIVED_SECONDS)
+            self.tally.longest_life = max(self.tally.longest_life, time.monotonic() - ended)
             if alive:
                 raise FaultError(f"{what}: still alive: {[each.cmdline() for each in alive]}")
         finally:

@@ -61,9 +61,9 @@ def workers_of(leader: int) -> list[psutil.Process]:
     return found
 
 
-def outlived(leader: int, seconds: float) -> tuple[list[psutil.Process], float]:
-    """Wait until nothing of an ended session lives: what still does after that time, and how long was waited."""
+def outlived(leader: int, seconds: float) -> list[psutil.Process]:
+    """Wait until nothing of an ended session lives: what still does after that time."""
     began = time.monotonic()
     while (alive := session_of(leader)) and time.monotonic() - began < seconds:
         time.sleep(0.02)
-    return alive, time.monotonic() - began
+    return alive

@@ -20,6 +20,7 @@ from atlas_core.budgets import TABLE_BYTES
 from atlas_core.datasets.paths import check_relative
 from atlas_core.documents import read_text
 from atlas_core.errors import AtlasError
+from atlas_core.features.atomic import replacing
 from atlas_core.hashing import file_sha256
 
 LIST = ".atlas-files.json"
@@ -186,12 +187,5 @@ def _remove(folder: Path, paths: Iterable[str]) -> None:
 
 
 def _write_list(folder: Path, files: Digests) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f"{LIST}-", dir=folder)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(_List(files=dict(files)).model_dump_json())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, folder / LIST)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(folder / LIST) as file:
+        file.write_text(_List(files=dict(files)).model_dump_json(), encoding="utf-8")

@@ -14,7 +14,7 @@ import yaml
 
 from atlas_core.interruption import STOPPED
 from tests.tiny_study import TinyWorld, make_world
-from tests.torture.running import session_of, start_command, wait_until_ours
+from tests.torture.running import as_from_a_terminal, session_of, start_command, wait_until_ours
 
 # So many that no machine is done before the signal comes.
 SEEDS = list(range(1, 13))
@@ -33,6 +33,12 @@ def check_ended(process: "subprocess.Popen[str]", children: list[psutil.Process]
     assert out == ""
     _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, preexec_fn=as_from_a_terminal
+    )
 
 
 def moments(count: int) -> list[float]:
@@ -80,7 +86,11 @@ def test_a_second_ctrl_c_ends_a_command_at_once(tmp_path: Path) -> None:
         "    finally:\n        print('tidying', flush=True); time.sleep(60)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", script],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=as_from_a_terminal,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -99,7 +109,7 @@ def test_what_a_half_imported_module_makes_of_ctrl_c_does_not_matter(tmp_path: P
         "    try:\n        os.kill(os.getpid(), signal.SIGINT)\n"
         "    except KeyboardInterrupt as error:\n        raise ImportError('half imported') from error\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = run([sys.executable, "-c", script])
     assert (done.returncode, done.stderr.strip()) == (130, STOPPED)
 
 
@@ -119,7 +129,7 @@ def test_what_a_library_makes_of_ctrl_c_in_a_job_does_not_matter(tmp_path: Path,
     )
     command = [sys.executable, "-c", script, "run", str(study), "--workers", "0", *["--quiet"] * quiet]
     environment = {**os.environ, "ATLAS_HOME": str(world.home), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = run(command, environment)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (130, STOPPED)
     assert "cannot be read" not in done.stdout + done.stderr
 
@@ -131,7 +141,7 @@ def test_a_signal_after_all_is_done_changes_nothing(tmp_path: Path) -> None:
         "    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):\n        kill(pid, number)\n"
         "with Interruptions():\n    import sys\n    sys.last = Last()\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = run([sys.executable, "-c", script])
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -140,7 +150,7 @@ def test_a_signal_while_pools_and_clusters_close_is_one_line(tmp_path: Path) -> 
         "import os, signal\nfrom atlas_core.interruption import Interruptions\n"
         "with Interruptions():\n    import atexit\n    atexit.register(os.kill, os.getpid(), signal.SIGTERM)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = run([sys.executable, "-c", script])
     assert (done.returncode, done.stderr.strip()) == (143, STOPPED)
 
 

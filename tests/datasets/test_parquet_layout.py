@@ -189,11 +189,16 @@ def test_two_declared_classes_of_one_name_are_refused(tmp_path: Path) -> None:
         taken_out(tmp_path / "own")
 
 
-def test_what_an_earlier_version_took_out_is_taken_out_anew(tmp_path: Path) -> None:
+def test_what_an_earlier_version_took_out_is_moved_away_and_taken_out_anew(tmp_path: Path) -> None:
+    """That version kept no list of its files, so they may be anybody's."""
     write(tmp_path / "own" / "data.parquet", LABELS, {"background": PLACES, "label": ANIMALS})
     taken_out(tmp_path / "own")
     index = next((tmp_path / "root").glob("own-*/index.json"))
     written = json.loads(index.read_text())
     del written["made_from"]["reading"]
     index.write_text(json.dumps({**written, "class_names": ["indoor", "outdoor", "?"]}))
+    index.with_name(".atlas-files.json").unlink()
+    with pytest.raises(AtlasError, match=f"move {index.parent} away"):
+        taken_out(tmp_path / "own")
+    index.parent.rename(tmp_path / "away")  # the message's advice
     assert taken_out(tmp_path / "own").class_names == ("cat", "dog", "owl")

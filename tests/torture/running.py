@@ -12,6 +12,12 @@ from pathlib import Path
 import psutil
 
 
+def as_from_a_terminal() -> None:
+    """To be called in a new process: what is started in a shell's background ignores Ctrl-C, and so do its children."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start_command(home: Path, *arguments: str) -> subprocess.Popen[str]:
     """`atlas …` in a session of its own, its output kept for later."""
     return subprocess.Popen(
@@ -21,6 +27,7 @@ def start_command(home: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=as_from_a_terminal,
     )
 
 

@@ -21,7 +21,8 @@ def _stage_task(stage: str, name: str) -> StageTask:
 
     The store alone says what is there and whole; what Prefect remembers of earlier runs would be a second answer to
     the same question, so its own cache is off. No retries: downloads try an address again themselves
-    (`datasets/download.py`), and nothing else that fails gets better by being tried again.
+    (`datasets/download.py`), and nothing else that fails gets better by being tried again. No tags: Prefect asks its
+    server about the limits of every tag of every task run, which takes a fifth of a second each time.
     """
 
     def make_group(group: Group, session: StudySession) -> State[Any]:
@@ -50,7 +51,6 @@ def _stage_task(stage: str, name: str) -> StageTask:
     decorate = task(
         name=name,
         task_run_name=name + ": {group.label} ({group.size})",
-        tags=[f"atlas-{stage}"],
         cache_policy=NO_CACHE,
         persist_result=False,
     )

@@ -44,7 +44,7 @@ class DaskLane:
 
     Args:
         at_once: For jobs that only wait for the network: so many at a time, and none takes a worker's place. None is
-            one unit for each worker thread that the cluster has.
+            two units for each worker thread that the cluster has.
         patience: Seconds without a worker or a scheduler after which the jobs that are left count as failed.
     """
 
@@ -61,7 +61,8 @@ class DaskLane:
             return self._at_once
         if self._client is not None and time.monotonic() - self._looked > _POLL:
             self._look()  # a cluster may grow and shrink while a study runs
-        return self._threads
+        # One waits behind each that runs, so that no worker is idle while the next is chosen; Dask moves it if need be.
+        return 2 * self._threads
 
     def submit(self, jobs: Sequence[Job], placement: Placement) -> Future[list[Outcome]]:
         """Hand over jobs.

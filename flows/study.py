@@ -18,7 +18,6 @@ from atlas_core.placement import Placement
 from atlas_core.plan.groups import Group, groups_of
 from atlas_core.plan.run_log import logged_to
 from atlas_core.plan.session import StudySession
-from atlas_core.plan.stacks import stack_names
 from flows.page import FlowPage, publish_results
 from flows.roots import check_study
 from tasks.stages import (
@@ -73,9 +72,8 @@ class _Tasks:
 
     def __init__(self, session: StudySession) -> None:
         self.session = session
-        stacks = stack_names(session.graph.nodes) if session.placement.stack != 1 else {}
         self._groups: dict[str, list[Group]] = {}
-        for group in groups_of(session.graph, stacks):
+        for group in groups_of(session.graph, session.scheduler.stacks):
             self._groups.setdefault(group.stage, []).append(group)
 
     def submit(self, stage_task: StageTask, *inputs: Futures) -> Futures:

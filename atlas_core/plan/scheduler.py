@@ -73,6 +73,7 @@ class Scheduler:
 
     Attributes:
         check: Asked about each node whose inputs are there; what it raises is the node's failure.
+        stacks: The stack of each node that trains in one, by name.
         states: What is known of each node that was looked up, by name.
         ends: How each node that is over ended, by name. A failed node stops only what needs it.
     """
@@ -103,7 +104,7 @@ class Scheduler:
         self._sorter.prepare()
         self._expected = expected
         self._paths: dict[str, float] = {}
-        self._stacks = stack_names(graph.nodes) if placement.stack != 1 else {}
+        self.stacks = stack_names(graph.nodes) if placement.stack != 1 else {}
         self._stacked = self._stacked_units()
         self._queues: dict[int, list[tuple[float, int, _Unit]]] = {}
         self._in_flight: dict[int, _Unit] = {}
@@ -217,7 +218,7 @@ class Scheduler:
 
     def _settle(self, node: Node, job: Job | None) -> None:
         """A node needs making, or (without a job) does not; its unit is queued once that is known of all members."""
-        stack = self._stacks.get(node.name)
+        stack = self.stacks.get(node.name)
         if stack is None and job is None:
             return
         unit = self._stacked[stack] if stack else _Unit(self._lanes[node.lane], {node.name})
@@ -232,7 +233,7 @@ class Scheduler:
 
     def _stacked_units(self) -> dict[str, _Unit]:
         units: dict[str, _Unit] = {}
-        for name, stack in self._stacks.items():
+        for name, stack in self.stacks.items():
             lane = self._lanes[self._nodes[name].lane]
             units.setdefault(stack, _Unit(lane, set())).members.add(name)
         return units
